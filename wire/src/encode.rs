@@ -1,0 +1,185 @@
+//! The `zstd` encoding: text → zstd → base64, and back.
+
+use std::io;
+
+use base64_simd::STANDARD as BASE64;
+use zstd::zstd_safe::compress_bound;
+
+/// Compresses texts, one after the other, with one context.
+pub(crate) struct Encoder {
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+/// Faster levels compress no faster on JSON, and higher ones cost more time than bytes.
+const LEVEL: i32 = 1;
+
+impl Encoder {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+        })
+    }
+
+    /// The base64 of one zstd frame of `text`.
+    pub(crate) fn encode(&mut self, text: &str) -> io::Result<String> {
+        let compressed = self.compressor.compress(text.as_bytes())?;
+        Ok(BASE64.encode_to_string(compressed))
+    }
+}
+
+/// The bodies of a `zstd` message, joined and out of base64, not yet decompressed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Encoded {
+    pub(crate) compressed: Vec<u8>,
+    pub(crate) length: usize,
+}
+
+/// Why the bodies of a complete message are not its text.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are not a zstd frame, or it holds more than the header announced.
+    #[error("zstd: not a frame of at most {length} bytes, as the header announced")]
+    Zstd {
+        /// Bytes announced by the header.
+        length: usize,
+        /// What zstd said.
+        source: io::Error,
+    },
+    /// The zstd frame holds less than the header announced.
+    #[error("text has {actual} bytes, but the header announced {length}")]
+    Length {
+        /// Bytes announced by the header.
+        length: usize,
+        /// Bytes decompressed.
+        actual: usize,
+    },
+    /// The decompressed bytes are not UTF-8.
+    #[error("text is not UTF-8 after byte {valid_up_to}")]
+    Utf8 {
+        /// Bytes up to which the text is valid.
+        valid_up_to: usize,
+    },
+}
+
+impl Encoded {
+    /// Bytes of the compressed form.
+    pub fn compressed_bytes(&self) -> usize {
+        self.compressed.len()
+    }
+
+    /// The compressed form as it travelled, in base64.
+    pub fn to_base64(&self) -> String {
+        BASE64.encode_to_string(&self.compressed)
+    }
+
+    /// Decompresses the text. Allocates as many bytes as the header announced, and no more.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if what comes out is not UTF-8 text of exactly the announced length.
+    pub fn decode(&self) -> Result<String, DecodeError> {
+        let length = self.length;
+        let mut text = Vec::with_capacity(length);
+        zstd::bulk::Decompressor::new()
+            .and_then(|mut decompressor| {
+                decompressor.decompress_to_buffer(&self.compressed, &mut text)
+            })
+            .map_err(|source| DecodeError::Zstd { length, source })?;
+        if text.len() != length {
+            return Err(DecodeError::Length {
+                length,
+                actual: text.len(),
+            });
+        }
+        String::from_utf8(text).map_err(|e| DecodeError::Utf8 {
+            valid_up_to: e.utf8_error().valid_up_to(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoded")
+            .field("compressed_bytes", &self.compressed.len())
+            .field("length", &self.length)
+            .finish()
+    }
+}
+
+/// The most bytes a zstd frame of `length` bytes takes.
+pub(crate) fn compressed_bound(length: usize) -> usize {
+    compress_bound(length)
+}
+
+/// The most characters the base64 of a zstd frame of `length` bytes takes.
+pub(crate) fn encoded_bound(length: usize) -> usize {
+    compressed_bound(length).div_ceil(3) * 4
+}
+
+/// Appends the bytes of one frame's body. `false` if it is not base64.
+pub(crate) fn append_base64(body: &str, compressed: &mut Vec<u8>) -> bool {
+    BASE64.decode_append(body, compressed).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(text: &str, length: usize) -> Encoded {
+        let compressed = zstd::bulk::compress(text.as_bytes(), LEVEL).unwrap();
+        Encoded { compressed, length }
+    }
+
+    #[test]
+    fn encode_and_decode_are_inverse() {
+        let text = "[1.10, \"é€😀\"]".repeat(1_000);
+        let body = Encoder::new().unwrap().encode(&text).unwrap();
+        let mut compressed = Vec::new();
+        assert!(append_base64(&body, &mut compressed));
+        assert_eq!(
+            Encoded {
+                compressed,
+                length: text.len()
+            }
+            .decode()
+            .unwrap(),
+            text
+        );
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_announced_length() {
+        let bomb = encoded(&" ".repeat(64 << 20), 1_000);
+        assert!(bomb.compressed_bytes() < 10_000);
+        assert!(matches!(
+            bomb.decode(),
+            Err(DecodeError::Zstd { length: 1_000, .. })
+        ));
+    }
+
+    #[test]
+    fn less_than_announced_is_an_error() {
+        let error = encoded("[1]", 4).decode().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "text has 3 bytes, but the header announced 4"
+        );
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        let compressed = zstd::bulk::compress(b"\"\xff\"", LEVEL).unwrap();
+        let error = Encoded {
+            compressed,
+            length: 3,
+        }
+        .decode()
+        .unwrap_err();
+        assert_eq!(error.to_string(), "text is not UTF-8 after byte 1");
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        let shown = format!("{:?}", encoded("\"secret\"", 8));
+        assert_eq!(shown, "Encoded { compressed_bytes: 17, length: 8 }");
+    }
+}
