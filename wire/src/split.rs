@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_text_that_fits_is_bare() {
         let text = "1".repeat(MAX_PAYLOAD_BYTES);
-        assert_eq!(split(&text, &SplitOptions::default()), [text.clone()]);
+        assert_eq!(split(&text, &SplitOptions::default()), [text.as_str()]);
         assert_eq!(split(&format!("{text}1"), &raw()).len(), 2);
     }
 
@@ -300,7 +300,7 @@ mod tests {
             compress_above_bytes: Some(bytes),
             ..raw()
         };
-        assert_eq!(split(&text, &above(1_000)), [text.clone()]);
+        assert_eq!(split(&text, &above(1_000)), [text.as_str()]);
         assert!(split(&text, &above(999))[0].contains(" 0/1 zstd 1000\n"));
         assert_eq!(
             split("[1]", &above(0)),
@@ -323,7 +323,7 @@ mod tests {
         let text = "é".repeat(7_000);
         assert_eq!(
             carried(&text, 7_000),
-            [text.clone()],
+            [text.as_str()],
             "7,000 bytes of LATIN1 fit"
         );
         assert!(carried(&text, 14_000)[0].contains(" zstd 14000\n"));
