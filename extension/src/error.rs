@@ -1,0 +1,127 @@
+//! What can go wrong in a call, and what the caller is told: SQLSTATE, numbers, next step.
+//! No message holds any of a payload's content.
+
+use notify_json_wire::SplitError;
+use pgrx::PgSqlErrorCode::{self, *};
+use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::json::Invalid;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0} must not be NULL")]
+    Null(&'static str),
+    #[error("channel name must not be empty")]
+    EmptyChannel,
+    #[error("channel name is too long")]
+    LongChannel { bytes: usize },
+    #[error("{what} is not valid UTF-8")]
+    NotUtf8 { what: &'static str, valid_up_to: usize },
+    #[error("{what} has a character without equivalent in UTF-8")]
+    Untranslatable { what: &'static str },
+    #[error("payload is not valid JSON")]
+    Json(#[from] Invalid),
+    #[error("payload is too large")]
+    TooLarge { length: usize, limit: usize },
+    #[error("out of memory while compressing a payload")]
+    Compress { length: usize },
+    #[error("cannot notify during recovery")]
+    Standby,
+}
+
+/// Bytes of a channel name that PostgreSQL takes: `NAMEDATALEN` less one.
+pub(crate) const MAX_CHANNEL_BYTES: usize = 63;
+
+impl Error {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Self::Null(_) | Self::EmptyChannel | Self::LongChannel { .. } => {
+                ERRCODE_INVALID_PARAMETER_VALUE
+            }
+            Self::NotUtf8 { .. } => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+            Self::Untranslatable { .. } => ERRCODE_UNTRANSLATABLE_CHARACTER,
+            Self::Json(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Self::TooLarge { .. } => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::Compress { .. } => ERRCODE_OUT_OF_MEMORY,
+            Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Null(what) => {
+                format!("The {what} is NULL, so there is nothing that could be sent.")
+            }
+            Self::EmptyChannel => "The name has 0 bytes; it must have 1 to 63.".to_owned(),
+            Self::LongChannel { bytes } => {
+                format!("The name has {bytes} bytes; it must have 1 to {MAX_CHANNEL_BYTES}.")
+            }
+            Self::NotUtf8 { what, valid_up_to } => format!(
+                "The database's encoding is SQL_ASCII, and the {what} stops being UTF-8 after \
+                 byte {valid_up_to}."
+            ),
+            Self::Untranslatable { what } => {
+                format!("Listeners receive UTF-8, into which the {what} cannot be converted.")
+            }
+            Self::Json(Invalid { bytes, line, column, reason }) => {
+                format!("In the text of {bytes} bytes at line {line}, byte {column}: {reason}.")
+            }
+            Self::TooLarge { length, limit } => format!(
+                "The JSON text has {length} bytes; notify_json.max_message_bytes allows {limit}."
+            ),
+            Self::Compress { length } => format!("The JSON text has {length} bytes."),
+            Self::Standby => {
+                "This server is a standby: notifications travel with commits, and it has none of \
+                 its own."
+                    .to_owned()
+            }
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Null("payload") => {
+                "For an empty event send the JSON value null: notify_json(channel, 'null')."
+            }
+            Self::Null(_) | Self::EmptyChannel => "Name the channel that the listeners listen on.",
+            Self::LongChannel { .. } => {
+                "Shorten the name. LISTEN would cut it silently, and the listener would hear \
+                 nothing."
+            }
+            Self::NotUtf8 { .. } => {
+                "Send UTF-8, or use convert_from() with the text's real encoding in a database of \
+                 another encoding."
+            }
+            Self::Untranslatable { .. } => "Replace the character, for example by its \\u escape.",
+            Self::Json(_) => {
+                "Build the payload with jsonb_build_object() or to_json(), which quote and escape."
+            }
+            Self::TooLarge { .. } => {
+                "Raise notify_json.max_message_bytes here and max_message_bytes at every \
+                 listener, or send a key by which the listener can fetch the document."
+            }
+            Self::Compress { .. } => {
+                "Send less at once, or turn compression off with SET \
+                 notify_json.compress_above_bytes = -1."
+            }
+            Self::Standby => "Connect to the primary.",
+        }
+    }
+}
+
+impl From<SplitError> for Error {
+    fn from(error: SplitError) -> Self {
+        match error {
+            SplitError::TooLarge { length, limit } => Self::TooLarge { length, limit },
+            SplitError::Compress { length, .. } => Self::Compress { length },
+        }
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        ErrorReport::new(error.sqlstate(), error.to_string(), "notify_json")
+            .set_detail(error.detail())
+            .set_hint(error.hint())
+    }
+}

@@ -1,0 +1,113 @@
+//! `notify_json(channel, payload)`: the SQL function.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+use std::io::Write;
+
+use notify_json_wire::{Carrier, MAX_PAYLOAD_BYTES, Payload, SplitOptions, Splitter};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{check_for_interrupts, pg_extern, pg_sys};
+
+use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
+use crate::error::{Error, MAX_CHANNEL_BYTES};
+use crate::{json, queue, settings};
+
+#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+fn notify_json_jsonb(
+    channel: Option<Text<'_>>,
+    payload: Option<Jsonb<'_>>,
+) -> Result<Option<i64>, ErrorReport> {
+    let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
+    Ok(notify(channel, payload)?)
+}
+
+#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+fn notify_json_json(
+    channel: Option<Text<'_>>,
+    payload: Option<Json<'_>>,
+) -> Result<Option<i64>, ErrorReport> {
+    let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
+    Ok(notify(channel, payload)?)
+}
+
+#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+fn notify_json_text(
+    channel: Option<Text<'_>>,
+    payload: Option<Text<'_>>,
+) -> Result<Option<i64>, ErrorReport> {
+    let payload = payload.map(|payload| Checked::NotYet(payload.bytes()));
+    Ok(notify(channel, payload)?)
+}
+
+/// A payload in the database's encoding, and whether it is known to be JSON.
+enum Checked<'a> {
+    ByServer(&'a [u8]),
+    NotYet(&'a [u8]),
+}
+
+/// Sends one message on a live channel, which has no event ids to return.
+fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Option<i64>, Error> {
+    let channel = channel_name(channel.ok_or(Error::Null("channel"))?.bytes())?;
+    let payload = payload.ok_or(Error::Null("payload"))?;
+    // SAFETY: reads shared memory that every backend is attached to.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return Err(Error::Standby);
+    }
+    send(&channel, payload)?;
+    Ok(None)
+}
+
+fn channel_name(bytes: &[u8]) -> Result<CString, Error> {
+    match bytes.len() {
+        0 => return Err(Error::EmptyChannel),
+        bytes if bytes > MAX_CHANNEL_BYTES => return Err(Error::LongChannel { bytes }),
+        _ => {}
+    }
+    // A name that cannot be converted would fail in the listeners' sessions, at delivery.
+    to_utf8(bytes, "channel name")?;
+    Ok(CString::new(bytes).expect("text holds no NUL"))
+}
+
+thread_local! {
+    /// One for the life of the backend, for its compression context.
+    static SPLITTER: RefCell<Option<Splitter>> = const { RefCell::new(None) };
+}
+
+/// Splits the text and queues its payloads, all or, when an error ends the transaction, none.
+fn send(channel: &CStr, payload: Checked<'_>) -> Result<(), Error> {
+    let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = payload;
+    let text = to_utf8(bytes, "payload")?;
+    let options = SplitOptions {
+        max_message_bytes: settings::max_message_bytes(),
+        compress_above_bytes: settings::compress_above_bytes(),
+        carrier: match Encoding::of_database() {
+            Encoding::Utf8 | Encoding::SqlAscii => Carrier::Utf8,
+            Encoding::Other => Carrier::Other { text_bytes: bytes.len() },
+        },
+    };
+    SPLITTER.with_borrow_mut(|splitter| {
+        let splitter = match splitter {
+            Some(splitter) => splitter,
+            None => {
+                let length = text.len();
+                splitter.insert(Splitter::new().map_err(|_| Error::Compress { length })?)
+            }
+        };
+        let split = splitter.split(&text, &options)?;
+        if let Checked::NotYet(_) = payload {
+            json::check(&text)?;
+        }
+        let mut buffer = Vec::with_capacity(MAX_PAYLOAD_BYTES + 1);
+        for payload in split.payloads() {
+            check_for_interrupts!();
+            buffer.clear();
+            match payload {
+                Payload::Bare(_) => buffer.extend_from_slice(bytes),
+                payload => write!(buffer, "{payload}").expect("writing to memory"),
+            }
+            buffer.push(0);
+            queue::add(channel, CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"));
+        }
+        Ok(())
+    })
+}
