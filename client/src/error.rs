@@ -1,0 +1,206 @@
+//! What can go wrong on the way from the database to a type.
+
+use std::fmt;
+use std::sync::Arc;
+
+use notify_json_wire::{DecodeError, JoinError};
+use tokio_postgres::error::SqlState;
+
+/// An error of this crate. Cheap to clone, since several subscribers may receive the same one.
+///
+/// Neither `Display` nor `Debug` shows any of a payload's content: that is in [`raw`](Self::raw)
+/// and in [`decode_error`](Self::decode_error), whose text may quote it.
+#[derive(Clone)]
+pub struct Error(Arc<ErrorInner>);
+
+struct ErrorInner {
+    kind: ErrorKind,
+    text: String,
+    channel: Option<Arc<str>>,
+    raw: Option<String>,
+    source: Option<Source>,
+}
+
+enum Source {
+    Postgres(tokio_postgres::Error),
+    Join(JoinError),
+    Unpack(DecodeError),
+    Json(serde_json::Error),
+}
+
+/// What an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The connection string is not one.
+    Config,
+    /// A channel name that PostgreSQL would refuse or cut.
+    Channel,
+    /// The connection could not be made.
+    Connect,
+    /// The connection was lost, or the server answered with an error.
+    Postgres,
+    /// A message does not decode into the subscriber's type; the stream goes on.
+    Decode,
+    /// A frame is malformed or exceeds a limit; the stream goes on.
+    Frame,
+    /// A value does not serialize to JSON.
+    Encode,
+    /// The listener was shut down.
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self(Arc::new(ErrorInner {
+            kind,
+            text: text.into(),
+            channel: None,
+            raw: None,
+            source: None,
+        }))
+    }
+
+    fn build(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
+        change(Arc::get_mut(&mut self.0).expect("an error under construction is not shared"));
+        self
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the listener was shut down")
+    }
+
+    pub(crate) fn postgres(kind: ErrorKind, text: &str, source: tokio_postgres::Error) -> Self {
+        Self::new(kind, text).build(|e| e.source = Some(Source::Postgres(source)))
+    }
+
+    pub(crate) fn frame(channel: Arc<str>, raw: &str, source: JoinError) -> Self {
+        Self::new(ErrorKind::Frame, "frame of no use").build(|e| {
+            e.channel = Some(channel);
+            e.raw = Some(raw.to_owned());
+            e.source = Some(Source::Join(source));
+        })
+    }
+
+    pub(crate) fn unpack(channel: Arc<str>, raw: String, source: DecodeError) -> Self {
+        Self::new(ErrorKind::Frame, "compressed message of no use").build(|e| {
+            e.channel = Some(channel);
+            e.raw = Some(raw);
+            e.source = Some(Source::Unpack(source));
+        })
+    }
+
+    pub(crate) fn decode(
+        channel: Arc<str>,
+        raw: &str,
+        target: &str,
+        source: serde_json::Error,
+    ) -> Self {
+        use serde_json::error::Category;
+        let problem = match source.classify() {
+            Category::Data => "does not decode as",
+            Category::Syntax | Category::Eof | Category::Io => "is not JSON, let alone",
+        };
+        let (line, column) = (source.line(), source.column());
+        let text = format!("payload {problem} {target} (line {line}, column {column})");
+        Self::new(ErrorKind::Decode, text).build(|e| {
+            e.channel = Some(channel);
+            e.raw = Some(raw.to_owned());
+            e.source = Some(Source::Json(source));
+        })
+    }
+
+    pub(crate) fn encode(source: serde_json::Error) -> Self {
+        Self::new(ErrorKind::Encode, "value does not serialize to JSON")
+            .build(|e| e.source = Some(Source::Json(source)))
+    }
+
+    /// What the error is about.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The channel of the message, for [`ErrorKind::Decode`] and [`ErrorKind::Frame`].
+    pub fn channel(&self) -> Option<&str> {
+        self.0.channel.as_deref()
+    }
+
+    /// What arrived, for [`ErrorKind::Decode`] the JSON text and for [`ErrorKind::Frame`] the
+    /// frame, or the base64 of a message that does not decompress.
+    pub fn raw(&self) -> Option<&str> {
+        self.0.raw.as_deref()
+    }
+
+    /// What serde says, for [`ErrorKind::Decode`] and [`ErrorKind::Encode`]. Its text may quote
+    /// values, so it is not part of `source()`, which ends up in logs.
+    pub fn decode_error(&self) -> Option<&serde_json::Error> {
+        match &self.0.source {
+            Some(Source::Json(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE, if the server answered with an error.
+    pub fn code(&self) -> Option<&SqlState> {
+        match &self.0.source {
+            Some(Source::Postgres(error)) => error.code(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ErrorInner {
+            kind,
+            text,
+            channel,
+            ..
+        } = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("text", text)
+            .field("channel", channel)
+            .field("source", &std::error::Error::source(self))
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.0.source.as_ref()? {
+            Source::Postgres(error) => Some(error),
+            Source::Join(error) => Some(error),
+            Source::Unpack(error) => Some(error),
+            Source::Json(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_decode_error_keeps_the_content_out_of_its_texts() {
+        let raw = r#"{"id": "secret"}"#;
+        let source = serde_json::from_str::<std::collections::HashMap<String, u32>>(raw);
+        let error = Error::decode("orders".into(), raw, "Order", source.unwrap_err());
+        assert_eq!(
+            error.to_string(),
+            "payload does not decode as Order (line 1, column 15)"
+        );
+        assert!(!format!("{error:?}").contains("secret"));
+        assert!(error.source().is_none());
+        assert_eq!(error.raw(), Some(raw));
+        assert!(error.decode_error().unwrap().to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,65 @@
+//! What a subscription yields.
+
+use std::fmt;
+
+/// A message, or the place where messages may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<T> {
+    /// A message.
+    Message(T),
+    /// Messages may be missing here.
+    Gap(Gap),
+}
+
+impl<T> Event<T> {
+    /// The message, if it is one: for programs that do not care about gaps.
+    pub fn message(self) -> Option<T> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Gap(_) => None,
+        }
+    }
+}
+
+/// Why messages may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gap {
+    /// The subscriber was slower than its buffer is large.
+    Lagged {
+        /// Messages dropped, the oldest first.
+        missed: u64,
+    },
+    /// A message arrived in part.
+    Incomplete {
+        /// The channel of the message.
+        channel: String,
+        /// Frames received.
+        received: u32,
+        /// Frames announced.
+        count: u32,
+    },
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lagged { missed } => {
+                write!(
+                    f,
+                    "{missed} messages dropped, since the subscriber was too slow"
+                )
+            }
+            Self::Incomplete {
+                channel,
+                received,
+                count,
+            } => {
+                write!(
+                    f,
+                    "{received} of {count} frames of a message received on {channel:?}"
+                )
+            }
+        }
+    }
+}

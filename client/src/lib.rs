@@ -1,0 +1,52 @@
+//! Typed, transactional events from PostgreSQL, of any size.
+//!
+//! The `notify_json` extension sends JSON with the commit of a transaction; a [`Listener`]
+//! receives it on a connection of its own and hands it out as a [`Stream`](futures_util::Stream)
+//! of serde types.
+//!
+//! ```no_run
+//! use notify_json_client::{Event, Listener};
+//!
+//! #[derive(Debug, serde::Deserialize)]
+//! struct Order {
+//!     id: u64,
+//! }
+//!
+//! # async fn run() -> Result<(), notify_json_client::Error> {
+//! let listener = Listener::connect("postgres://localhost/shop").await?;
+//! let mut orders = listener.subscribe::<Order>("orders").await?;
+//! while let Some(event) = orders.recv().await {
+//!     match event? {
+//!         Event::Message(order) => println!("{order:?}"),
+//!         Event::Gap(gap) => println!("orders may be missing: {gap}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`publish`] sends from Rust, in the caller's own transaction.
+
+mod buffer;
+mod channel;
+mod config;
+mod error;
+mod event;
+mod listener;
+mod message;
+mod publish;
+mod router;
+mod session;
+mod subscription;
+
+pub use config::ListenerConfig;
+pub use error::{Error, ErrorKind};
+pub use event::{Event, Gap};
+pub use listener::Listener;
+pub use message::{FromMessage, Message};
+pub use publish::{publish, publish_json};
+pub use subscription::Subscription;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
