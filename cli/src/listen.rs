@@ -1,0 +1,129 @@
+//! `notify-json listen`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use notify_json_client::{Event, ListenerConfig, Message, Subscription};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::connection::Connection;
+use crate::output::{self, Format};
+
+/// Print one JSON object a line for every message, as {"channel":"orders","payload":{…}}.
+///
+/// The payload is printed as it was sent, save that line breaks between tokens become spaces. One
+/// that is not JSON is printed as {"channel":…,"error":…,"raw":…}.
+#[derive(Args)]
+pub(crate) struct Listen {
+    #[command(flatten)]
+    connection: Connection,
+    /// Channels to listen on.
+    #[arg(required = true, value_name = "CHANNEL")]
+    channels: Vec<String>,
+    /// Print the payload alone; what is not JSON goes to standard error.
+    #[arg(long)]
+    payload_only: bool,
+    /// Exit after this many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Exit with code 3 after this time, in seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Longest JSON text accepted, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
+    max_message_bytes: usize,
+}
+
+const TIMED_OUT: u8 = 3;
+
+impl Listen {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let mut stopped = std::pin::pin!(stopped(self.timeout));
+        let mut printer = Printer {
+            format: self.format(),
+            remaining: self.count,
+        };
+        let (listener, mut subscription) = tokio::select! {
+            connected = self.connect() => connected?,
+            code = &mut stopped => return code,
+        };
+        let code = tokio::select! {
+            done = printer.print_all(&mut subscription) => return done.map(|()| ExitCode::SUCCESS),
+            code = &mut stopped => code?,
+        };
+        // What has been received is printed before leaving.
+        listener.shutdown().await;
+        printer.print_all(&mut subscription).await?;
+        Ok(code)
+    }
+
+    fn format(&self) -> Format {
+        if self.payload_only {
+            Format::PayloadOnly
+        } else {
+            Format::Object
+        }
+    }
+
+    async fn connect(&self) -> Result<(notify_json_client::Listener, Subscription<Message>)> {
+        let listener = ListenerConfig::from(self.connection.config()?)
+            .max_message_bytes(self.max_message_bytes)
+            .connect()
+            .await?;
+        let subscription = listener.subscribe_many(&self.channels).await?;
+        eprintln!("listening on {}", self.channels.join(", "));
+        Ok((listener, subscription))
+    }
+}
+
+/// Waits for the time to run out or a signal to arrive.
+async fn stopped(timeout: Option<Duration>) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let timed_out = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = timed_out => Ok(TIMED_OUT.into()),
+        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+struct Printer {
+    format: Format,
+    /// Messages still to print; `None` for all.
+    remaining: Option<u64>,
+}
+
+impl Printer {
+    /// Prints until the stream ends or the last message that was asked for.
+    async fn print_all(&mut self, subscription: &mut Subscription<Message>) -> Result<()> {
+        while self.remaining != Some(0) {
+            match subscription.recv().await {
+                Some(Ok(Event::Message(message))) => output::print_message(&message, self.format)?,
+                Some(Ok(Event::Gap(gap))) => {
+                    eprintln!("notify-json: {gap}");
+                    continue;
+                }
+                Some(Err(error)) if error.raw().is_some() => {
+                    output::print_error(&error, self.format)?;
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => return Ok(()),
+            }
+            self.remaining = self.remaining.map(|remaining| remaining - 1);
+        }
+        Ok(())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration> {
+    let seconds: f64 = text.parse().context("not a number of seconds")?;
+    Ok(Duration::try_from_secs_f64(seconds)?)
+}

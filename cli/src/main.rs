@@ -1,0 +1,53 @@
+//! `notify-json`: listen to and publish JSON through PostgreSQL.
+
+mod connection;
+mod listen;
+mod output;
+mod publish;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Listen to and publish JSON through PostgreSQL, with the notify_json extension.
+///
+/// Connects to --url, else to DATABASE_URL, else as the PG* variables (PGHOST, PGPORT, PGUSER, …)
+/// say. RUST_LOG=debug logs what it does to standard error, without payloads.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, interrupted, or the reader of standard output is gone; 1 error; 2 usage; \
+3 timeout.";
+
+#[derive(Subcommand)]
+enum Command {
+    Listen(listen::Listen),
+    Publish(publish::Publish),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(io::stderr)
+        .init();
+    let result = match arguments.command {
+        Command::Listen(listen) => listen.run().await,
+        Command::Publish(publish) => publish.run().await,
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("notify-json: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
