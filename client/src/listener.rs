@@ -55,7 +55,8 @@ impl Listener {
             .await
             .map_err(|error| Error::postgres(ErrorKind::Connect, "cannot connect", error))?;
         tracing::info!("connected");
-        let shared = Shared::new();
+        let client = Arc::new(client);
+        let shared = Shared::new(client.clone());
         let (running, ended) = watch::channel(());
         let session = session::run(client, connection, config.limits, shared.clone());
         tokio::spawn(async move {
@@ -124,6 +125,17 @@ impl Listener {
                 .closed()
                 .unwrap_or_else(Error::closed)),
         }
+    }
+
+    /// The channels that the server says this connection listens to, for diagnosis.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Postgres`] if the connection is lost, [`ErrorKind::Closed`] after it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn listening_channels(&self) -> Result<BTreeSet<String>, Error> {
+        self.handle.shared.listening_channels().await
     }
 
     /// Closes the connection. Every subscription yields what it has received, then ends.

@@ -1,6 +1,7 @@
 //! The life of one connection: everything it brings is routed, and the server is kept listening to
 //! exactly the channels that have subscribers.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -21,15 +22,32 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     /// `true` once the session shall end.
     pub(crate) closing: watch::Sender<bool>,
+    /// The session's client while it is connected.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(client: Arc<Client>) -> Arc<Self> {
         Arc::new(Self {
             router: Mutex::default(),
             changed: Notify::new(),
             closing: watch::Sender::new(false),
+            client: Mutex::new(Some(client)),
         })
+    }
+
+    /// The channels that the server says this session listens to.
+    pub(crate) async fn listening_channels(&self) -> Result<BTreeSet<String>, Error> {
+        let client = self.client().clone().ok_or_else(Error::closed)?;
+        let rows = client
+            .query_typed("SELECT pg_catalog.pg_listening_channels()", &[])
+            .await
+            .map_err(|error| Error::postgres(ErrorKind::Postgres, "connection lost", error))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn client(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().expect("no panic while locked")
     }
 
     pub(crate) fn router(&self) -> MutexGuard<'_, Router> {
@@ -39,7 +57,7 @@ impl Shared {
 
 /// Runs until the connection is lost or the listener shuts down, and ends every subscription.
 pub(crate) async fn run<S, T>(
-    client: Client,
+    client: Arc<Client>,
     connection: Connection<S, T>,
     limits: Limits,
     shared: Arc<Shared>,
@@ -50,12 +68,14 @@ pub(crate) async fn run<S, T>(
     let mut receiving = std::pin::pin!(receive(connection, Joiner::new(limits), &shared));
     let lost = tokio::select! {
         lost = &mut receiving => lost,
-        // Returning drops the client, upon which the connection says goodbye and ends.
-        () = keep_listening(client, &shared) => {
-            let _ = receiving.await;
-            None
-        }
+        () = keep_listening(&client, &shared) => None,
     };
+    *shared.client() = None;
+    if lost.is_none() {
+        // Without a client the connection says goodbye and ends.
+        drop(client);
+        let _ = receiving.await;
+    }
     match &lost {
         Some(error) => tracing::error!(error = error as &dyn std::error::Error, "connection lost"),
         None => tracing::info!("listener shut down"),
@@ -104,7 +124,7 @@ where
 }
 
 /// Runs `LISTEN` and `UNLISTEN` as subscribers come and go, until the listener shuts down.
-async fn keep_listening(client: Client, shared: &Shared) {
+async fn keep_listening(client: &Client, shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     loop {
         let plan = shared.router().plan();
@@ -117,7 +137,7 @@ async fn keep_listening(client: Client, shared: &Shared) {
         // Each its own transaction, sent without waiting for one another.
         join_all(
             plan.iter()
-                .map(|(channel, command)| execute(&client, channel, *command, shared)),
+                .map(|(channel, command)| execute(client, channel, *command, shared)),
         )
         .await;
     }

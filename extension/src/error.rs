@@ -121,7 +121,7 @@ impl From<SplitError> for Error {
     fn from(error: SplitError) -> Self {
         match error {
             SplitError::TooLarge { length, limit } => Self::TooLarge { length, limit },
-            SplitError::Compress { length, .. } => Self::Compress { length },
+            SplitError::Compress { length } => Self::Compress { length },
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn define() {
     );
     GucRegistry::define_int_guc(
         c"notify_json.compress_above_bytes",
-        c"JSON texts longer than this travel compressed where that makes them shorter.",
+        c"JSON texts longer than this travel compressed where that saves an eighth of them.",
         c"-1 turns compression off. The default leaves bare what fits one notification.",
         &COMPRESS_ABOVE_BYTES,
         -1,

@@ -20,10 +20,14 @@ impl Encoder {
         })
     }
 
-    /// The base64 of one zstd frame of `text`.
-    pub(crate) fn encode(&mut self, text: &str) -> io::Result<String> {
-        let compressed = self.compressor.compress(text.as_bytes())?;
-        Ok(BASE64.encode_to_string(compressed))
+    /// The base64 of one zstd frame of `text`, if that takes at most `max_bytes`.
+    pub(crate) fn encode(&mut self, text: &str, max_bytes: usize) -> Option<String> {
+        let bound = compress_bound(text.len()).min(max_bytes / 4 * 3);
+        let mut compressed = Vec::with_capacity(bound);
+        self.compressor
+            .compress_to_buffer(text.as_bytes(), &mut compressed)
+            .ok()?;
+        Some(BASE64.encode_to_string(compressed))
     }
 }
 
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn encode_and_decode_are_inverse() {
         let text = "[1.10, \"é€😀\"]".repeat(1_000);
-        let body = Encoder::new().unwrap().encode(&text).unwrap();
+        let body = Encoder::new().unwrap().encode(&text, text.len()).unwrap();
         let mut compressed = Vec::new();
         assert!(append_base64(&body, &mut compressed));
         assert_eq!(
@@ -144,6 +148,14 @@ mod tests {
             .unwrap(),
             text
         );
+    }
+
+    #[test]
+    fn what_would_take_too_much_is_not_encoded() {
+        let mut encoder = Encoder::new().unwrap();
+        let bytes = encoder.encode("[1, 2, 3]", usize::MAX).unwrap().len();
+        assert!(encoder.encode("[1, 2, 3]", bytes).is_some());
+        assert_eq!(encoder.encode("[1, 2, 3]", bytes - 4), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{DEFAULT_MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES};
 pub struct SplitOptions {
     /// The longest text accepted, in bytes of UTF-8. Default 16 MiB.
     pub max_message_bytes: usize,
-    /// A text longer than this many bytes travels compressed if that makes it shorter; `None`
+    /// A text longer than this many bytes travels compressed if that saves an eighth of it; `None`
     /// turns compression off. Default 7,999: what fits bare stays bare.
     pub compress_above_bytes: Option<usize>,
     /// What the payloads travel through. Default [`Carrier::Utf8`].
@@ -59,8 +59,6 @@ pub enum SplitError {
     Compress {
         /// Bytes of the text.
         length: usize,
-        /// What zstd said.
-        source: io::Error,
     },
 }
 
@@ -97,14 +95,17 @@ impl Splitter {
             .compress_above_bytes
             .is_some_and(|above| length > above);
 
-        if compress || (ascii_only && !bare) {
-            let body = self
-                .encoder
-                .encode(text)
-                .map_err(|source| SplitError::Compress { length, source })?;
-            let shorter = body.len() + Header::MAX_BYTES < length;
-            if shorter || (ascii_only && !bare) {
-                return Ok(Split::framed(text, Encoding::Zstd, Cow::Owned(body)));
+        let must_encode = ascii_only && !bare;
+        if compress || must_encode {
+            let max_bytes = if must_encode {
+                usize::MAX
+            } else {
+                worthwhile_bytes(length)
+            };
+            match self.encoder.encode(text, max_bytes) {
+                Some(body) => return Ok(Split::framed(text, Encoding::Zstd, Cow::Owned(body))),
+                None if must_encode => return Err(SplitError::Compress { length }),
+                None => {}
             }
         }
         if bare {
@@ -112,6 +113,11 @@ impl Splitter {
         }
         Ok(Split::framed(text, Encoding::Json, Cow::Borrowed(text)))
     }
+}
+
+/// Compression that saves less than an eighth, or than a header, is not worth the receiver's work.
+fn worthwhile_bytes(length: usize) -> usize {
+    (length - length / 8).saturating_sub(Header::MAX_BYTES)
 }
 
 fn fits_bare(text: &str, carrier: Carrier) -> bool {

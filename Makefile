@@ -1,0 +1,66 @@
+# The two commands to know: `make demo` and `make test`. `make help` lists the others.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The newest server with headers among those the extension supports, unless PG_CONFIG says which.
+PG_CONFIG ?= $(shell scripts/find-pg-config.sh)
+PG_MAJOR = $(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+EXTENSION_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
+LIBRARY_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
+
+export PGRX_PG_CONFIG_PATH = $(PG_CONFIG)
+# Servers and their clients inherit the environment; a backtrace in DETAIL helps nobody.
+unexport RUST_BACKTRACE
+
+EXTENSION_BUILD = -p notify_json --no-default-features --features pg$(PG_MAJOR)
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+.PHONY: demo
+demo: setup ## Build everything and watch JSON of every size go from psql to Rust
+	cargo run --release -p notify-json-tests --bin demo
+
+.PHONY: demo-stop
+demo-stop: ## Stop the demo's server
+	cargo run --release -p notify-json-tests --bin demo -- stop
+
+.PHONY: test
+test: setup ## Run every test, against servers that the tests start themselves
+	scripts/test.sh
+
+.PHONY: lint
+lint: setup ## Check the formatting and run clippy over everything
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: ## Measure split and join
+	cargo bench -p notify-json-benches
+
+.PHONY: fuzz
+fuzz: ## Fuzz the wire format for SECONDS (60) a target
+	scripts/fuzz.sh $(SECONDS)
+
+.PHONY: setup
+setup: ## Install the system packages that building and testing need
+	scripts/setup.sh
+
+.PHONY: build
+build: ## Build the extension for PG_CONFIG's server
+	cargo build --release $(EXTENSION_BUILD)
+
+.PHONY: install
+install: build ## Install the extension into PG_CONFIG's server
+	install -d '$(EXTENSION_DIR)' '$(LIBRARY_DIR)'
+	install -m 755 target/release/libnotify_json.so '$(LIBRARY_DIR)/notify_json.so'
+	install -m 644 sql/notify_json--*.sql '$(EXTENSION_DIR)'
+	sed 's/@CARGO_VERSION@/$(VERSION)/' extension/notify_json.control \
+		| install -m 644 /dev/stdin '$(EXTENSION_DIR)/notify_json.control'
+
+.PHONY: sql
+sql: build ## Regenerate sql/notify_json--VERSION.sql from the extension
+	cargo run --release -p notify-json-tests --bin generate-sql

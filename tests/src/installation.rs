@@ -1,0 +1,55 @@
+//! The programs under test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The root of the checkout.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the project")
+}
+
+/// A command that runs the project's `notify-json`.
+pub fn notify_json() -> Command {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        run(Command::new(env!("CARGO")).args(["build", "--release", "-p", "notify-json-cli"]));
+        project().join("target/release/notify-json")
+    });
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
+        command.env_remove(name);
+    }
+    command.env_remove("DATABASE_URL");
+    command
+}
+
+/// A command that runs `psql` against a connection string.
+pub fn psql(url: &str) -> Command {
+    let mut command = Command::new(programs().join("psql"));
+    command.args(["--no-psqlrc", "--set", "ON_ERROR_STOP=1", url]);
+    command
+}
+
+/// Where the programs of the private PostgreSQL are, with the extension installed beside them.
+pub(crate) fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| run(&mut Command::new("scripts/private-postgres.sh")).into())
+}
+
+/// Runs a command of the project to its end and returns its output.
+fn run(command: &mut Command) -> String {
+    let output = command
+        .current_dir(project())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    String::from_utf8(output.stdout)
+        .expect("paths are UTF-8")
+        .trim_end()
+        .to_owned()
+}

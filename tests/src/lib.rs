@@ -1,0 +1,17 @@
+//! Servers, databases and programs for the end-to-end tests and the demo.
+//!
+//! Everything is real: a server of the installed PostgreSQL in a folder of its own, on a free
+//! port, with the extension as `make install` installs it. What is started here ends with the
+//! process that started it, however that ends.
+
+mod database;
+mod installation;
+mod process;
+pub mod schema;
+mod server;
+pub mod texts;
+
+pub use database::{Database, drain, next_message};
+pub use installation::{notify_json, project, psql};
+pub use process::{Running, memory};
+pub use server::{Server, ServerOptions};

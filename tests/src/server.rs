@@ -1,0 +1,228 @@
+//! A PostgreSQL server in a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+
+use nix::unistd::{Uid, User, chown};
+use tempfile::TempDir;
+
+use crate::database::Database;
+use crate::installation::programs;
+
+/// A running server. It is stopped and its folder removed when it is dropped or the process ends.
+pub struct Server {
+    folder: TempDir,
+    port: u16,
+    log: Arc<Mutex<String>>,
+    /// Closing it tells the supervisor to stop the server.
+    _alive: ChildStdin,
+    _supervisor: Child,
+    databases: AtomicU32,
+}
+
+/// How a server is made.
+#[derive(Default)]
+pub struct ServerOptions<'a> {
+    /// Settings beside the defaults of the tests, such as `("max_connections", "10")`.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// Makes it a hot standby of this server.
+    pub standby_of: Option<&'a Server>,
+}
+
+/// Starts the server and stops it when standard input closes, which the end of the process that
+/// holds the other end brings about even when it is killed.
+const SUPERVISOR: &str = r#"
+"$@" & server=$!
+cat >/dev/null
+kill -QUIT $server; wait $server
+rm -rf "$FOLDER"
+"#;
+
+const SETTINGS: [(&str, &str); 8] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("max_connections", "200"),
+    ("max_prepared_transactions", "10"),
+    ("shared_buffers", "32MB"),
+    ("lc_messages", "C"),
+    ("timezone", "UTC"),
+];
+
+impl Server {
+    /// The server that the tests of a process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&ServerOptions::default()))
+    }
+
+    /// Starts a new server.
+    pub fn start(options: &ServerOptions<'_>) -> Self {
+        let folder = TempDir::with_prefix("notify_json-").expect("there is a temporary folder");
+        if let Some(user) = server_user() {
+            chown(folder.path(), Some(user.uid), Some(user.gid)).expect("root may");
+        }
+        let data = folder.path().join("data");
+        match options.standby_of {
+            None => run(as_server_user(&programs().join("initdb"), folder.path())
+                .args(["--no-sync", "--auth=trust", "--username=postgres"])
+                .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
+                .arg(&data)),
+            Some(primary) => run(
+                as_server_user(&programs().join("pg_basebackup"), folder.path())
+                    .args([
+                        "--no-sync",
+                        "--checkpoint=fast",
+                        "--write-recovery-conf",
+                        "--dbname",
+                    ])
+                    .arg(primary.url("postgres"))
+                    .arg("--pgdata")
+                    .arg(&data),
+            ),
+        }
+        Self::launch(folder, &data, options.settings)
+    }
+
+    fn launch(folder: TempDir, data: &Path, settings: &[(&str, &str)]) -> Self {
+        loop {
+            let port = free_port();
+            let mut command = as_server_user(Path::new("sh"), folder.path());
+            command
+                .args(["-c", SUPERVISOR, "supervisor"])
+                .arg(programs().join("postgres"));
+            command
+                .arg("-D")
+                .arg(data)
+                .arg("-k")
+                .arg(folder.path())
+                .arg("-p");
+            command.arg(port.to_string());
+            for (name, value) in SETTINGS.iter().chain(settings) {
+                command.arg("-c").arg(format!("{name}={value}"));
+            }
+            let mut supervisor = command
+                .env("FOLDER", folder.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("sh runs");
+            let alive = supervisor.stdin.take().expect("piped");
+            let mut lines = BufReader::new(supervisor.stderr.take().expect("piped")).lines();
+            let mut log = String::new();
+            let ready = loop {
+                let Some(Ok(line)) = lines.next() else {
+                    break false;
+                };
+                log += &(line + "\n");
+                if log.contains("ready to accept") {
+                    break true;
+                }
+                if log.contains("database system is shut down") || log.contains("FATAL") {
+                    break false;
+                }
+            };
+            if !ready && log.contains("could not bind") {
+                continue;
+            }
+            assert!(ready, "the server does not start: {log}");
+            let log = Arc::new(Mutex::new(log));
+            let shared_log = log.clone();
+            thread::spawn(move || {
+                for line in lines.map_while(Result::ok) {
+                    shared_log
+                        .lock()
+                        .expect("no panic while locked")
+                        .push_str(&(line + "\n"));
+                }
+            });
+            return Self {
+                folder,
+                port,
+                log,
+                _alive: alive,
+                _supervisor: supervisor,
+                databases: AtomicU32::new(0),
+            };
+        }
+    }
+
+    /// The connection string of a database, over TCP as the superuser `postgres`.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while locked").clone()
+    }
+
+    /// A new database with the extension.
+    pub async fn database(&self) -> Database {
+        self.database_with_encoding("UTF8").await
+    }
+
+    /// A new database of an encoding, with the extension.
+    pub async fn database_with_encoding(&self, encoding: &str) -> Database {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let postgres = Database::at(self.url("postgres"));
+        postgres
+            .execute(&format!(
+                "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+            ))
+            .await;
+        let database = Database::at(self.url(&name));
+        database.execute("CREATE EXTENSION notify_json").await;
+        database
+    }
+}
+
+/// PostgreSQL refuses to run as root, so root runs it as this user.
+fn server_user() -> Option<User> {
+    Uid::effective().is_root().then(|| {
+        User::from_name("postgres")
+            .ok()
+            .flatten()
+            .expect("PostgreSQL's package makes a user `postgres`")
+    })
+}
+
+fn as_server_user(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).env_remove("RUST_BACKTRACE");
+    if let Some(user) = server_user() {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    }
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("bound").port()
+}

@@ -1,0 +1,12 @@
+//! The whole way: SQL in a real server, real commits, real connections, typed events in Rust.
+
+mod encodings;
+mod hostile;
+mod load;
+mod memory;
+mod payloads;
+mod publishing;
+mod schema;
+mod sql_errors;
+mod subscriptions;
+mod transactions;
