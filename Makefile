@@ -10,32 +10,37 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 EXTENSION_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 LIBRARY_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)
 
+export PG_CONFIG
 export PGRX_PG_CONFIG_PATH = $(PG_CONFIG)
+export CARGO_TARGET_DIR = $(CURDIR)/target
 # Servers and their clients inherit the environment; a backtrace in DETAIL helps nobody.
 unexport RUST_BACKTRACE
 
-EXTENSION_BUILD = -p notify_json --no-default-features --features pg$(PG_MAJOR)
+# Always the same packages together, so that cargo never builds a dependency twice.
+BUILD = cargo build --release --features notify_json/pg$(PG_MAJOR) \
+	-p notify_json -p notify-json-cli -p notify-json-tests
 
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 .PHONY: demo
-demo: setup ## Build everything and watch JSON of every size go from psql to Rust
-	cargo run --release -p notify-json-tests --bin demo
+demo: setup build ## Build everything and watch JSON of every size go from psql to Rust
+	target/release/demo
 
 .PHONY: demo-stop
-demo-stop: ## Stop the demo's server
-	cargo run --release -p notify-json-tests --bin demo -- stop
+demo-stop: build ## Stop the demo's server
+	target/release/demo stop
 
 .PHONY: test
-test: setup ## Run every test, against servers that the tests start themselves
+test: setup build ## Run every test, against servers that the tests start themselves
 	scripts/test.sh
 
 .PHONY: lint
 lint: setup ## Check the formatting and run clippy over everything
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR) -- -D warnings
 
 .PHONY: bench
 bench: ## Measure split and join
@@ -50,8 +55,8 @@ setup: ## Install the system packages that building and testing need
 	scripts/setup.sh
 
 .PHONY: build
-build: ## Build the extension for PG_CONFIG's server
-	cargo build --release $(EXTENSION_BUILD)
+build: ## Build the extension for PG_CONFIG's server, and the programs
+	$(BUILD)
 
 .PHONY: install
 install: build ## Install the extension into PG_CONFIG's server
@@ -63,4 +68,4 @@ install: build ## Install the extension into PG_CONFIG's server
 
 .PHONY: sql
 sql: build ## Regenerate sql/notify_json--VERSION.sql from the extension
-	cargo run --release -p notify-json-tests --bin generate-sql
+	target/release/generate-sql

@@ -5,7 +5,7 @@ mod listen;
 mod output;
 mod publish;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 /// Connects to --url, else to DATABASE_URL, else as the PG* variables (PGHOST, PGPORT, PGUSER, …)
 /// say. RUST_LOG=debug logs what it does to standard error, without payloads.
 #[derive(Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(name = "notify-json", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +36,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
     let result = match arguments.command {

@@ -98,11 +98,11 @@ impl Error {
     ) -> Self {
         use serde_json::error::Category;
         let problem = match source.classify() {
-            Category::Data => "does not decode as",
-            Category::Syntax | Category::Eof | Category::Io => "is not JSON, let alone",
+            Category::Data => format!("does not decode as {target}"),
+            Category::Syntax | Category::Eof | Category::Io => "is not JSON".to_owned(),
         };
         let (line, column) = (source.line(), source.column());
-        let text = format!("payload {problem} {target} (line {line}, column {column})");
+        let text = format!("payload {problem} (line {line}, column {column})");
         Self::new(ErrorKind::Decode, text).build(|e| {
             e.channel = Some(channel);
             e.raw = Some(raw.to_owned());

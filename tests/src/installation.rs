@@ -15,7 +15,7 @@ pub fn project() -> &'static Path {
 pub fn notify_json() -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let program = BUILT.get_or_init(|| {
-        run(Command::new(env!("CARGO")).args(["build", "--release", "-p", "notify-json-cli"]));
+        run(Command::new("make").args(["--silent", "build"]));
         project().join("target/release/notify-json")
     });
     let mut command = Command::new(program);
@@ -37,6 +37,16 @@ pub fn psql(url: &str) -> Command {
 pub(crate) fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| run(&mut Command::new("scripts/private-postgres.sh")).into())
+}
+
+/// The folder beside the private PostgreSQL, which the server's user can enter.
+pub(crate) fn private_folder() -> &'static Path {
+    let made_here = |folder: &&Path| folder.join("version").exists();
+    let root = programs()
+        .ancestors()
+        .find(made_here)
+        .expect("the script leaves it");
+    root.parent().expect("it lies in target/ or /var/tmp")
 }
 
 /// Runs a command of the project to its end and returns its output.

@@ -6,12 +6,15 @@
 
 mod database;
 mod installation;
+mod persistent;
 mod process;
 pub mod schema;
 mod server;
+mod server_user;
 pub mod texts;
 
 pub use database::{Database, drain, next_message};
 pub use installation::{notify_json, project, psql};
+pub use persistent::PersistentServer;
 pub use process::{Running, memory};
 pub use server::{Server, ServerOptions};

@@ -1,19 +1,17 @@
 //! A PostgreSQL server in a folder of its own.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-use nix::unistd::{Uid, User, chown};
 use tempfile::TempDir;
 
 use crate::database::Database;
 use crate::installation::programs;
+use crate::server_user::{as_server_user, free_port, own, run};
 
 /// A running server. It is stopped and its folder removed when it is dropped or the process ends.
 pub struct Server {
@@ -65,9 +63,7 @@ impl Server {
     /// Starts a new server.
     pub fn start(options: &ServerOptions<'_>) -> Self {
         let folder = TempDir::with_prefix("notify_json-").expect("there is a temporary folder");
-        if let Some(user) = server_user() {
-            chown(folder.path(), Some(user.uid), Some(user.gid)).expect("root may");
-        }
+        own(folder.path());
         let data = folder.path().join("data");
         match options.standby_of {
             None => run(as_server_user(&programs().join("initdb"), folder.path())
@@ -193,36 +189,4 @@ impl Server {
         database.execute("CREATE EXTENSION notify_json").await;
         database
     }
-}
-
-/// PostgreSQL refuses to run as root, so root runs it as this user.
-fn server_user() -> Option<User> {
-    Uid::effective().is_root().then(|| {
-        User::from_name("postgres")
-            .ok()
-            .flatten()
-            .expect("PostgreSQL's package makes a user `postgres`")
-    })
-}
-
-fn as_server_user(program: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder).env_remove("RUST_BACKTRACE");
-    if let Some(user) = server_user() {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
-}
-
-fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("bound").port()
 }

@@ -1,5 +1,6 @@
 //! The whole way: SQL in a real server, real commits, real connections, typed events in Rust.
 
+mod command_line;
 mod encodings;
 mod hostile;
 mod load;
