@@ -76,10 +76,7 @@ fn join(bencher: Bencher<'_, '_>, bytes: usize, compress_above_bytes: Option<usi
 }
 
 fn options(compress_above_bytes: Option<usize>) -> SplitOptions {
-    SplitOptions {
-        compress_above_bytes,
-        ..SplitOptions::default()
-    }
+    SplitOptions { compress_above_bytes, ..SplitOptions::default() }
 }
 
 /// Orders that differ in their numbers, as a table's rows would, cut to `bytes`.

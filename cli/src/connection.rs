@@ -20,9 +20,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn config(&self) -> Result<Config> {
         match &self.url {
-            Some(url) => url
-                .parse()
-                .context("--url or DATABASE_URL is not a connection string"),
+            Some(url) => url.parse().context("--url or DATABASE_URL is not a connection string"),
             None => from_environment(),
         }
     }
@@ -92,11 +90,7 @@ fn default_host() -> &'static str {
 
 fn list(name: &str) -> Result<Vec<String>> {
     let value: Option<String> = variable(name)?;
-    Ok(value
-        .iter()
-        .flat_map(|list| list.split(','))
-        .map(str::to_owned)
-        .collect())
+    Ok(value.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect())
 }
 
 fn variable<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
@@ -109,12 +103,6 @@ fn variable<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
 }
 
 fn parse<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
-    let kind = std::any::type_name::<T>()
-        .rsplit("::")
-        .next()
-        .unwrap_or_default();
-    value
-        .parse()
-        .ok()
-        .with_context(|| format!("{name} is {value:?}, which is not of type {kind}"))
+    let kind = std::any::type_name::<T>().rsplit("::").next().unwrap_or_default();
+    value.parse().ok().with_context(|| format!("{name} is {value:?}, which is not of type {kind}"))
 }

@@ -41,10 +41,7 @@ const TIMED_OUT: u8 = 3;
 impl Listen {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let mut stopped = std::pin::pin!(stopped(self.timeout));
-        let mut printer = Printer {
-            format: self.format(),
-            remaining: self.count,
-        };
+        let mut printer = Printer { format: self.format(), remaining: self.count };
         let (listener, mut subscription) = tokio::select! {
             connected = self.connect() => connected?,
             code = &mut stopped => return code,
@@ -60,11 +57,7 @@ impl Listen {
     }
 
     fn format(&self) -> Format {
-        if self.payload_only {
-            Format::PayloadOnly
-        } else {
-            Format::Object
-        }
+        if self.payload_only { Format::PayloadOnly } else { Format::Object }
     }
 
     async fn connect(&self) -> Result<(notify_json_client::Listener, Subscription<Message>)> {

@@ -23,11 +23,7 @@ pub(crate) fn print_message(message: &Message, format: Format) -> io::Result<()>
     let mut out = io::BufWriter::new(io::stdout().lock());
     match format {
         Format::Object => {
-            write!(
-                out,
-                r#"{{"channel":{},"payload":"#,
-                quoted(message.channel())
-            )?;
+            write!(out, r#"{{"channel":{},"payload":"#, quoted(message.channel()))?;
             write_in_one_line(&mut out, json)?;
             writeln!(out, "}}")?;
         }

@@ -33,25 +33,16 @@ impl Publish {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         if self.lines && self.json.as_deref().is_some_and(|json| json != "-") {
             let text = "--lines reads messages from standard input, but a JSON text is given";
-            crate::Arguments::command()
-                .error(ErrorKind::ArgumentConflict, text)
-                .exit();
+            crate::Arguments::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
-        let (client, connection) = self
-            .connection
-            .config()?
-            .connect(NoTls)
-            .await
-            .context("cannot connect")?;
+        let (client, connection) =
+            self.connection.config()?.connect(NoTls).await.context("cannot connect")?;
         let connection = tokio::spawn(connection);
         match self.json.as_deref() {
             None | Some("-") if self.lines => self.send_lines(&client).await?,
             None | Some("-") => {
                 let mut json = String::new();
-                stdin()
-                    .read_to_string(&mut json)
-                    .await
-                    .context("cannot read standard input")?;
+                stdin().read_to_string(&mut json).await.context("cannot read standard input")?;
                 self.send(&client, &json).await?;
             }
             Some(json) => self.send(&client, json).await?,
@@ -65,11 +56,7 @@ impl Publish {
         let mut lines = BufReader::new(stdin()).lines();
         let mut number = 0_u64;
         let mut sent = 0_u64;
-        while let Some(line) = lines
-            .next_line()
-            .await
-            .context("cannot read standard input")?
-        {
+        while let Some(line) = lines.next_line().await.context("cannot read standard input")? {
             number += 1;
             if line.trim().is_empty() {
                 continue;

@@ -51,11 +51,7 @@ struct State {
 
 impl Buffer {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            state: Mutex::default(),
-            subscriber: AtomicWaker::new(),
-        }
+        Self { bounds, state: Mutex::default(), subscriber: AtomicWaker::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,21 +143,14 @@ mod tests {
     }
 
     fn gap() -> Item {
-        Item::Gap(Gap::Incomplete {
-            channel: "c".to_owned(),
-            received: 1,
-            count: 2,
-        })
+        Item::Gap(Gap::Incomplete { channel: "c".to_owned(), received: 1, count: 2 })
     }
 
     const GAP: &str = "1 of 2 frames of a message received on \"c\"";
 
     #[test]
     fn the_oldest_messages_give_way_to_a_count_in_their_place() {
-        let buffer = Buffer::new(Bounds {
-            messages: 2,
-            bytes: usize::MAX,
-        });
+        let buffer = Buffer::new(Bounds { messages: 2, bytes: usize::MAX });
         for text in ["1", "2", "3", "4", "5"] {
             buffer.push(message(text));
         }
@@ -172,10 +161,7 @@ mod tests {
 
     #[test]
     fn other_gaps_keep_their_place() {
-        let buffer = Buffer::new(Bounds {
-            messages: 1,
-            bytes: usize::MAX,
-        });
+        let buffer = Buffer::new(Bounds { messages: 1, bytes: usize::MAX });
         buffer.push(message("1"));
         buffer.push(gap());
         buffer.push(message("2"));
@@ -186,10 +172,7 @@ mod tests {
     #[test]
     fn bytes_are_bounded_but_one_message_is_always_kept() {
         let bytes = 2 * Message::bare("c".into(), 1, "").held_bytes() + 10;
-        let buffer = Buffer::new(Bounds {
-            messages: usize::MAX,
-            bytes,
-        });
+        let buffer = Buffer::new(Bounds { messages: usize::MAX, bytes });
         for text in ["12345", "67890", "123456"] {
             buffer.push(message(text));
         }
@@ -200,10 +183,7 @@ mod tests {
 
     #[test]
     fn a_closed_buffer_gives_out_what_waits_and_takes_no_more() {
-        let buffer = Buffer::new(Bounds {
-            messages: 9,
-            bytes: usize::MAX,
-        });
+        let buffer = Buffer::new(Bounds { messages: 9, bytes: usize::MAX });
         buffer.push(message("1"));
         buffer.close();
         buffer.push(message("2"));

@@ -69,13 +69,8 @@ impl From<tokio_postgres::Config> for ListenerConfig {
         }
         Self {
             postgres,
-            limits: Limits {
-                max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
-            },
-            bounds: Bounds {
-                messages: 65_536,
-                bytes: 64 << 20,
-            },
+            limits: Limits { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
+            bounds: Bounds { messages: 65_536, bytes: 64 << 20 },
         }
     }
 }
@@ -85,11 +80,8 @@ impl FromStr for ListenerConfig {
 
     /// Reads a URL (`postgres://user@host/database`) or `key=value` pairs, as libpq takes them.
     fn from_str(connection: &str) -> Result<Self, Error> {
-        connection
-            .parse::<tokio_postgres::Config>()
-            .map(Self::from)
-            .map_err(|error| {
-                Error::postgres(ErrorKind::Config, "connection string is not one", error)
-            })
+        connection.parse::<tokio_postgres::Config>().map(Self::from).map_err(|error| {
+            Error::postgres(ErrorKind::Config, "connection string is not one", error)
+        })
     }
 }

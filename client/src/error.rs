@@ -157,12 +157,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner {
-            kind,
-            text,
-            channel,
-            ..
-        } = &*self.0;
+        let ErrorInner { kind, text, channel, .. } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -194,10 +189,7 @@ mod tests {
         let raw = r#"{"id": "secret"}"#;
         let source = serde_json::from_str::<std::collections::HashMap<String, u32>>(raw);
         let error = Error::decode("orders".into(), raw, "Order", source.unwrap_err());
-        assert_eq!(
-            error.to_string(),
-            "payload does not decode as Order (line 1, column 15)"
-        );
+        assert_eq!(error.to_string(), "payload does not decode as Order (line 1, column 15)");
         assert!(!format!("{error:?}").contains("secret"));
         assert!(error.source().is_none());
         assert_eq!(error.raw(), Some(raw));

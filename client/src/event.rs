@@ -45,20 +45,10 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lagged { missed } => {
-                write!(
-                    f,
-                    "{missed} messages dropped, since the subscriber was too slow"
-                )
+                write!(f, "{missed} messages dropped, since the subscriber was too slow")
             }
-            Self::Incomplete {
-                channel,
-                received,
-                count,
-            } => {
-                write!(
-                    f,
-                    "{received} of {count} frames of a message received on {channel:?}"
-                )
+            Self::Incomplete { channel, received, count } => {
+                write!(f, "{received} of {count} frames of a message received on {channel:?}")
             }
         }
     }

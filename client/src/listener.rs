@@ -63,11 +63,7 @@ impl Listener {
             session.await;
             drop(running);
         });
-        Ok(Self {
-            handle: Arc::new(Handle { shared }),
-            bounds: config.bounds,
-            ended,
-        })
+        Ok(Self { handle: Arc::new(Handle { shared }), bounds: config.bounds, ended })
     }
 
     /// Subscribes to a channel. Returns once `LISTEN` is committed: what is sent from then on
@@ -118,12 +114,7 @@ impl Listener {
         match settled.as_deref() {
             Ok(Registration::Failed(error)) => Err(error.clone()),
             Ok(_) => Ok(()),
-            Err(_) => Err(self
-                .handle
-                .shared
-                .router()
-                .closed()
-                .unwrap_or_else(Error::closed)),
+            Err(_) => Err(self.handle.shared.router().closed().unwrap_or_else(Error::closed)),
         }
     }
 

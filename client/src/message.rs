@@ -36,12 +36,7 @@ enum Body {
 impl Message {
     pub(crate) fn bare(channel: Arc<str>, sender_pid: i32, text: &str) -> Self {
         let body = Body::Text(text.to_owned());
-        Self(Arc::new(MessageInner {
-            channel,
-            sender_pid,
-            frame_count: 1,
-            body,
-        }))
+        Self(Arc::new(MessageInner { channel, sender_pid, frame_count: 1, body }))
     }
 
     pub(crate) fn joined(
@@ -58,12 +53,7 @@ impl Message {
                 text: OnceLock::new(),
             },
         };
-        Self(Arc::new(MessageInner {
-            channel,
-            sender_pid,
-            frame_count,
-            body,
-        }))
+        Self(Arc::new(MessageInner { channel, sender_pid, frame_count, body }))
     }
 
     /// The channel it was sent on.
@@ -88,10 +78,9 @@ impl Message {
     pub fn json(&self) -> Result<&str, Error> {
         match &self.0.body {
             Body::Text(text) => Ok(text),
-            Body::Zstd { encoded, text, .. } => text
-                .get_or_init(|| self.decompress(encoded))
-                .as_deref()
-                .map_err(Error::clone),
+            Body::Zstd { encoded, text, .. } => {
+                text.get_or_init(|| self.decompress(encoded)).as_deref().map_err(Error::clone)
+            }
         }
     }
 

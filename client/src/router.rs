@@ -53,14 +53,11 @@ impl Router {
         if let Some(error) = &self.closed {
             return Err(error.clone());
         }
-        let entry = self
-            .channels
-            .entry(channel.clone())
-            .or_insert_with(|| Channel {
-                subscribers: Vec::new(),
-                registration: watch::Sender::new(Registration::None),
-                fresh: true,
-            });
+        let entry = self.channels.entry(channel.clone()).or_insert_with(|| Channel {
+            subscribers: Vec::new(),
+            registration: watch::Sender::new(Registration::None),
+            fresh: true,
+        });
         entry.subscribers.push(buffer.clone());
         entry.registration.send_if_modified(|registration| {
             let failed = matches!(registration, Registration::Failed(_));
@@ -74,9 +71,7 @@ impl Router {
 
     pub(crate) fn unsubscribe(&mut self, channel: &str, buffer: &Arc<Buffer>) {
         if let Some(entry) = self.channels.get_mut(channel) {
-            entry
-                .subscribers
-                .retain(|subscriber| !Arc::ptr_eq(subscriber, buffer));
+            entry.subscribers.retain(|subscriber| !Arc::ptr_eq(subscriber, buffer));
         }
     }
 
@@ -132,10 +127,7 @@ impl Router {
                 Item::Message(Message::joined(name, sender_pid, message))
             }
             Ok(Joined::Headless(_)) if fresh => {
-                tracing::debug!(
-                    channel,
-                    "dropped the tail of a message that began before LISTEN"
-                );
+                tracing::debug!(channel, "dropped the tail of a message that began before LISTEN");
                 return;
             }
             Ok(Joined::Headless(incomplete)) => return self.push_gap(incomplete),
@@ -149,18 +141,10 @@ impl Router {
     }
 
     pub(crate) fn push_gap(&mut self, incomplete: Incomplete) {
-        let Incomplete {
-            channel,
-            received,
-            count,
-        } = incomplete;
+        let Incomplete { channel, received, count } = incomplete;
         tracing::warn!(channel, received, count, "message arrived in part");
         if let Some((_, entry)) = self.listened(&channel) {
-            entry.push(Item::Gap(Gap::Incomplete {
-                channel,
-                received,
-                count,
-            }));
+            entry.push(Item::Gap(Gap::Incomplete { channel, received, count }));
         }
     }
 

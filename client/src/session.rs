@@ -135,11 +135,8 @@ async fn keep_listening(client: &Client, shared: &Shared) {
             }
         }
         // Each its own transaction, sent without waiting for one another.
-        join_all(
-            plan.iter()
-                .map(|(channel, command)| execute(client, channel, *command, shared)),
-        )
-        .await;
+        join_all(plan.iter().map(|(channel, command)| execute(client, channel, *command, shared)))
+            .await;
     }
 }
 

@@ -26,10 +26,7 @@ pub struct Subscription<T> {
 
 impl<T: FromMessage> Subscription<T> {
     pub(crate) fn new(membership: Membership) -> Self {
-        Self {
-            membership,
-            types: PhantomData,
-        }
+        Self { membership, types: PhantomData }
     }
 
     /// The next event; `None` once the listener is shut down and everything received was taken.
@@ -65,9 +62,7 @@ impl<T: FromMessage> Stream for Subscription<T> {
 
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription")
-            .field("channels", &self.membership.channels)
-            .finish()
+        f.debug_struct("Subscription").field("channels", &self.membership.channels).finish()
     }
 }
 
@@ -80,22 +75,14 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub(crate) fn new(handle: Arc<Handle>, buffer: Arc<Buffer>) -> Self {
-        Self {
-            handle,
-            channels: Vec::new(),
-            buffer,
-        }
+        Self { handle, channels: Vec::new(), buffer }
     }
 
     pub(crate) fn join(
         &mut self,
         channel: Arc<str>,
     ) -> Result<watch::Receiver<Registration>, Error> {
-        let registration = self
-            .handle
-            .shared
-            .router()
-            .subscribe(&channel, &self.buffer)?;
+        let registration = self.handle.shared.router().subscribe(&channel, &self.buffer)?;
         self.handle.shared.changed.notify_one();
         self.channels.push(channel);
         Ok(registration)

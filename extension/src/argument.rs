@@ -47,17 +47,12 @@ pub(crate) fn to_utf8<'a>(bytes: &'a [u8], what: &'static str) -> Result<Cow<'a,
     let unconverted = || {
         std::str::from_utf8(bytes)
             .map(Cow::Borrowed)
-            .map_err(|error| Error::NotUtf8 {
-                what,
-                valid_up_to: error.valid_up_to(),
-            })
+            .map_err(|error| Error::NotUtf8 { what, valid_up_to: error.valid_up_to() })
     };
     match Encoding::of_database() {
         Encoding::Utf8 | Encoding::SqlAscii => unconverted(),
         Encoding::Other if bytes.is_ascii() => unconverted(),
-        Encoding::Other => convert(bytes)
-            .ok_or(Error::Untranslatable { what })
-            .map(Cow::Owned),
+        Encoding::Other => convert(bytes).ok_or(Error::Untranslatable { what }).map(Cow::Owned),
     }
 }
 

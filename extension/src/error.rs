@@ -16,10 +16,7 @@ pub(crate) enum Error {
     #[error("channel name is too long")]
     LongChannel { bytes: usize },
     #[error("{what} is not valid UTF-8")]
-    NotUtf8 {
-        what: &'static str,
-        valid_up_to: usize,
-    },
+    NotUtf8 { what: &'static str, valid_up_to: usize },
     #[error("{what} has a character without equivalent in UTF-8")]
     Untranslatable { what: &'static str },
     #[error("payload is not valid JSON")]
@@ -66,12 +63,7 @@ impl Error {
             Self::Untranslatable { what } => {
                 format!("Listeners receive UTF-8, into which the {what} cannot be converted.")
             }
-            Self::Json(Invalid {
-                bytes,
-                line,
-                column,
-                reason,
-            }) => {
+            Self::Json(Invalid { bytes, line, column, reason }) => {
                 format!("In the text of {bytes} bytes at line {line}, byte {column}: {reason}.")
             }
             Self::TooLarge { length, limit } => format!(

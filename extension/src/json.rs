@@ -17,17 +17,10 @@ pub(crate) struct Invalid {
 /// Checks the whole text with the parser that listeners use. Needs no recursion, so depth is no
 /// limit; the server's own check would quote the text in its error's context.
 pub(crate) fn check(text: &str) -> Result<(), Invalid> {
-    serde_json::from_str::<IgnoredAny>(text)
-        .map(drop)
-        .map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let mut reason = error.to_string();
-            reason.truncate(reason.rfind(" at line ").unwrap_or(reason.len()));
-            Invalid {
-                bytes: text.len(),
-                line,
-                column,
-                reason,
-            }
-        })
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let mut reason = error.to_string();
+        reason.truncate(reason.rfind(" at line ").unwrap_or(reason.len()));
+        Invalid { bytes: text.len(), line, column, reason }
+    })
 }

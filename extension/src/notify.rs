@@ -82,9 +82,7 @@ fn send(channel: &CStr, payload: Checked<'_>) -> Result<(), Error> {
         compress_above_bytes: settings::compress_above_bytes(),
         carrier: match Encoding::of_database() {
             Encoding::Utf8 | Encoding::SqlAscii => Carrier::Utf8,
-            Encoding::Other => Carrier::Other {
-                text_bytes: bytes.len(),
-            },
+            Encoding::Other => Carrier::Other { text_bytes: bytes.len() },
         },
     };
     SPLITTER.with_borrow_mut(|splitter| {
@@ -108,10 +106,7 @@ fn send(channel: &CStr, payload: Checked<'_>) -> Result<(), Error> {
                 payload => write!(buffer, "{payload}").expect("writing to memory"),
             }
             buffer.push(0);
-            queue::add(
-                channel,
-                CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"),
-            );
+            queue::add(channel, CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"));
         }
         Ok(())
     })

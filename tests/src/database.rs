@@ -21,34 +21,25 @@ impl Database {
 
     /// The same database for another role.
     pub fn as_role(&self, role: &str) -> Self {
-        Self {
-            url: self.url.replace("postgres@", &format!("{role}@")),
-        }
+        Self { url: self.url.replace("postgres@", &format!("{role}@")) }
     }
 
     /// A session of its own.
     pub async fn connect(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.url, NoTls)
-            .await
-            .expect("the server is running");
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, NoTls).await.expect("the server is running");
         tokio::spawn(connection);
         client
     }
 
     /// Runs a statement in a session of its own.
     pub async fn execute(&self, sql: &str) {
-        self.connect()
-            .await
-            .batch_execute(sql)
-            .await
-            .unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        self.connect().await.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
     /// A listener with default settings.
     pub async fn listener(&self) -> Listener {
-        Listener::connect(&self.url)
-            .await
-            .expect("the server is running")
+        Listener::connect(&self.url).await.expect("the server is running")
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 
 /// The root of the checkout.
 pub fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests/ lies in the project")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project")
 }
 
 /// A command that runs the project's `notify-json`.
@@ -42,10 +40,7 @@ pub(crate) fn programs() -> &'static Path {
 /// The folder beside the private PostgreSQL, which the server's user can enter.
 pub(crate) fn private_folder() -> &'static Path {
     let made_here = |folder: &&Path| folder.join("version").exists();
-    let root = programs()
-        .ancestors()
-        .find(made_here)
-        .expect("the script leaves it");
+    let root = programs().ancestors().find(made_here).expect("the script leaves it");
     root.parent().expect("it lies in target/ or /var/tmp")
 }
 
@@ -58,8 +53,5 @@ fn run(command: &mut Command) -> String {
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", output.status);
-    String::from_utf8(output.stdout)
-        .expect("paths are UTF-8")
-        .trim_end()
-        .to_owned()
+    String::from_utf8(output.stdout).expect("paths are UTF-8").trim_end().to_owned()
 }

@@ -16,11 +16,8 @@ impl PersistentServer {
     pub fn start(name: &str) -> Self {
         Self::stop(name);
         let folder = folder(name);
-        let (data, log, secret) = (
-            folder.join("data"),
-            folder.join("log"),
-            folder.join("password"),
-        );
+        let (data, log, secret) =
+            (folder.join("data"), folder.join("log"), folder.join("password"));
         let password = password();
         fs::create_dir_all(&folder).expect("target/ is writable");
         fs::write(&secret, &password).expect("target/ is writable");
@@ -33,16 +30,10 @@ impl PersistentServer {
             .arg("--pwfile")
             .arg(&secret));
         let port = free_port();
-        run(pg_ctl(&folder, "start")
-            .arg("--log")
-            .arg(log)
-            .arg("--options")
-            .arg(format!(
-                "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp"
-            )));
-        Self {
-            url: format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres"),
-        }
+        run(pg_ctl(&folder, "start").arg("--log").arg(log).arg("--options").arg(format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp"
+        )));
+        Self { url: format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres") }
     }
 
     /// Stops the server of this name, if it runs, and removes its folder.
@@ -68,9 +59,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn pg_ctl(folder: &Path, action: &str) -> std::process::Command {
     let mut command = as_server_user(&programs().join("pg_ctl"), folder);
-    command
-        .args([action, "--silent", "--wait", "--pgdata"])
-        .arg(folder.join("data"));
+    command.args([action, "--silent", "--wait", "--pgdata"]).arg(folder.join("data"));
     command
 }
 

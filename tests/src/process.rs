@@ -41,9 +41,7 @@ impl Running {
     /// Writes to its standard input.
     pub fn write(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("standard input is open");
-        stdin
-            .write_all(text.as_bytes())
-            .expect("the program reads its input");
+        stdin.write_all(text.as_bytes()).expect("the program reads its input");
         stdin.flush().expect("the program reads its input");
     }
 
@@ -59,9 +57,7 @@ impl Running {
 
     /// The next line of its standard output, without the line feed. Waits for it.
     pub fn line(&mut self) -> String {
-        self.stdout
-            .recv()
-            .unwrap_or_else(|_| panic!("no more output: {}", self.errors()))
+        self.stdout.recv().unwrap_or_else(|_| panic!("no more output: {}", self.errors()))
     }
 
     /// Waits for a line of its standard error that contains `text`.
@@ -119,14 +115,8 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
 pub fn memory(pid: u32) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is running");
     let field = |name: &str| {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .expect("Linux has it");
-        let kilobytes: u64 = line
-            .trim_matches(|c: char| !c.is_ascii_digit())
-            .parse()
-            .expect(line);
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux has it");
+        let kilobytes: u64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect(line);
         kilobytes * 1024
     };
     (field("VmRSS:"), field("VmHWM:"))

@@ -10,10 +10,7 @@ use crate::installation::project;
 
 /// The file that `CREATE EXTENSION` runs.
 pub fn path() -> PathBuf {
-    project().join(format!(
-        "sql/notify_json--{}.sql",
-        env!("CARGO_PKG_VERSION")
-    ))
+    project().join(format!("sql/notify_json--{}.sql", env!("CARGO_PKG_VERSION")))
 }
 
 /// Reads what pgrx's macros left in the library built for release.

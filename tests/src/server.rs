@@ -70,18 +70,11 @@ impl Server {
                 .args(["--no-sync", "--auth=trust", "--username=postgres"])
                 .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
                 .arg(&data)),
-            Some(primary) => run(
-                as_server_user(&programs().join("pg_basebackup"), folder.path())
-                    .args([
-                        "--no-sync",
-                        "--checkpoint=fast",
-                        "--write-recovery-conf",
-                        "--dbname",
-                    ])
-                    .arg(primary.url("postgres"))
-                    .arg("--pgdata")
-                    .arg(&data),
-            ),
+            Some(primary) => run(as_server_user(&programs().join("pg_basebackup"), folder.path())
+                .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--dbname"])
+                .arg(primary.url("postgres"))
+                .arg("--pgdata")
+                .arg(&data)),
         }
         Self::launch(folder, &data, options.settings)
     }
@@ -90,15 +83,8 @@ impl Server {
         loop {
             let port = free_port();
             let mut command = as_server_user(Path::new("sh"), folder.path());
-            command
-                .args(["-c", SUPERVISOR, "supervisor"])
-                .arg(programs().join("postgres"));
-            command
-                .arg("-D")
-                .arg(data)
-                .arg("-k")
-                .arg(folder.path())
-                .arg("-p");
+            command.args(["-c", SUPERVISOR, "supervisor"]).arg(programs().join("postgres"));
+            command.arg("-D").arg(data).arg("-k").arg(folder.path()).arg("-p");
             command.arg(port.to_string());
             for (name, value) in SETTINGS.iter().chain(settings) {
                 command.arg("-c").arg(format!("{name}={value}"));
@@ -133,10 +119,7 @@ impl Server {
             let shared_log = log.clone();
             thread::spawn(move || {
                 for line in lines.map_while(Result::ok) {
-                    shared_log
-                        .lock()
-                        .expect("no panic while locked")
-                        .push_str(&(line + "\n"));
+                    shared_log.lock().expect("no panic while locked").push_str(&(line + "\n"));
                 }
             });
             return Self {

@@ -30,11 +30,7 @@ pub fn incompressible(bytes: usize, seed: u64) -> String {
         state ^= state >> 7;
         state ^= state << 17;
         let character = char::from(b' ' + (state >> 20) as u8 % 94);
-        text.push(if matches!(character, '"' | '\\') {
-            '.'
-        } else {
-            character
-        });
+        text.push(if matches!(character, '"' | '\\') { '.' } else { character });
     }
     text.push('"');
     text

@@ -1,13 +1,15 @@
 //! The `zstd` encoding: text → zstd → base64, and back.
 
+use std::cell::RefCell;
 use std::io;
 
 use base64_simd::STANDARD as BASE64;
+use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::compress_bound;
 
 /// Compresses texts, one after the other, with one context.
 pub(crate) struct Encoder {
-    compressor: zstd::bulk::Compressor<'static>,
+    compressor: Compressor<'static>,
 }
 
 /// Faster levels compress no faster on JSON, and higher ones cost more time than bytes.
@@ -15,18 +17,14 @@ const LEVEL: i32 = 1;
 
 impl Encoder {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            compressor: zstd::bulk::Compressor::new(LEVEL)?,
-        })
+        Ok(Self { compressor: Compressor::new(LEVEL)? })
     }
 
     /// The base64 of one zstd frame of `text`, if that takes at most `max_bytes`.
     pub(crate) fn encode(&mut self, text: &str, max_bytes: usize) -> Option<String> {
         let bound = compress_bound(text.len()).min(max_bytes / 4 * 3);
         let mut compressed = Vec::with_capacity(bound);
-        self.compressor
-            .compress_to_buffer(text.as_bytes(), &mut compressed)
-            .ok()?;
+        self.compressor.compress_to_buffer(text.as_bytes(), &mut compressed).ok()?;
         Some(BASE64.encode_to_string(compressed))
     }
 }
@@ -65,6 +63,11 @@ pub enum DecodeError {
     },
 }
 
+thread_local! {
+    /// A new context costs more than decompressing a small message with it.
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+}
+
 impl Encoded {
     /// Bytes of the compressed form.
     pub fn compressed_bytes(&self) -> usize {
@@ -83,20 +86,14 @@ impl Encoded {
     pub fn decode(&self) -> Result<String, DecodeError> {
         let length = self.length;
         let mut text = Vec::with_capacity(length);
-        zstd::bulk::Decompressor::new()
-            .and_then(|mut decompressor| {
-                decompressor.decompress_to_buffer(&self.compressed, &mut text)
-            })
+        DECOMPRESSOR
+            .with_borrow_mut(|context| context.decompress_to_buffer(&self.compressed, &mut text))
             .map_err(|source| DecodeError::Zstd { length, source })?;
         if text.len() != length {
-            return Err(DecodeError::Length {
-                length,
-                actual: text.len(),
-            });
+            return Err(DecodeError::Length { length, actual: text.len() });
         }
-        String::from_utf8(text).map_err(|e| DecodeError::Utf8 {
-            valid_up_to: e.utf8_error().valid_up_to(),
-        })
+        String::from_utf8(text)
+            .map_err(|e| DecodeError::Utf8 { valid_up_to: e.utf8_error().valid_up_to() })
     }
 }
 
@@ -139,15 +136,7 @@ mod tests {
         let body = Encoder::new().unwrap().encode(&text, text.len()).unwrap();
         let mut compressed = Vec::new();
         assert!(append_base64(&body, &mut compressed));
-        assert_eq!(
-            Encoded {
-                compressed,
-                length: text.len()
-            }
-            .decode()
-            .unwrap(),
-            text
-        );
+        assert_eq!(Encoded { compressed, length: text.len() }.decode().unwrap(), text);
     }
 
     #[test]
@@ -162,30 +151,19 @@ mod tests {
     fn a_bomb_is_refused_at_the_announced_length() {
         let bomb = encoded(&" ".repeat(64 << 20), 1_000);
         assert!(bomb.compressed_bytes() < 10_000);
-        assert!(matches!(
-            bomb.decode(),
-            Err(DecodeError::Zstd { length: 1_000, .. })
-        ));
+        assert!(matches!(bomb.decode(), Err(DecodeError::Zstd { length: 1_000, .. })));
     }
 
     #[test]
     fn less_than_announced_is_an_error() {
         let error = encoded("[1]", 4).decode().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "text has 3 bytes, but the header announced 4"
-        );
+        assert_eq!(error.to_string(), "text has 3 bytes, but the header announced 4");
     }
 
     #[test]
     fn text_must_be_utf8() {
         let compressed = zstd::bulk::compress(b"\"\xff\"", LEVEL).unwrap();
-        let error = Encoded {
-            compressed,
-            length: 3,
-        }
-        .decode()
-        .unwrap_err();
+        let error = Encoded { compressed, length: 3 }.decode().unwrap_err();
         assert_eq!(error.to_string(), "text is not UTF-8 after byte 1");
     }
 

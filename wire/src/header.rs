@@ -43,9 +43,7 @@ impl Encoding {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Json, Self::Zstd]
-            .into_iter()
-            .find(|encoding| encoding.name() == name)
+        [Self::Json, Self::Zstd].into_iter().find(|encoding| encoding.name() == name)
     }
 }
 
@@ -90,13 +88,7 @@ pub(crate) const fn decimal_digits(number: u64) -> usize {
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            id,
-            index,
-            count,
-            encoding,
-            length,
-        } = self;
+        let Self { id, index, count, encoding, length } = self;
         writeln!(f, "~1 {id} {index}/{count} {} {length}", encoding.name())
     }
 }
@@ -107,19 +99,10 @@ mod tests {
 
     #[test]
     fn bytes_is_the_length_of_display() {
-        for (index, count, length) in [
-            (0, 1, 1),
-            (9, 10, 99_999),
-            (99, 100, 16 << 20),
-            (u32::MAX, u32::MAX, u64::MAX),
-        ] {
-            let header = Header {
-                id: Id(7),
-                index,
-                count,
-                encoding: Encoding::Json,
-                length,
-            };
+        for (index, count, length) in
+            [(0, 1, 1), (9, 10, 99_999), (99, 100, 16 << 20), (u32::MAX, u32::MAX, u64::MAX)]
+        {
+            let header = Header { id: Id(7), index, count, encoding: Encoding::Json, length };
             assert_eq!(header.bytes(), header.to_string().len());
             assert!(header.bytes() <= Header::MAX_BYTES);
         }

@@ -14,9 +14,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
-        }
+        Self { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES }
     }
 }
 
@@ -51,7 +49,8 @@ pub enum Joined {
     /// A frame was kept; its message goes on.
     Unfinished,
     /// A frame without the ones before it. Expected at the start of a subscription, where it is
-    /// the tail of a message that began earlier; later it means a loss. Reported once a message.
+    /// the tail of a message that began earlier; later it means a loss. Reported once for frames
+    /// that follow each other.
     Headless(Incomplete),
     /// A further frame of a message that was reported already.
     PassedOver,
@@ -176,11 +175,7 @@ struct Unfinished {
 impl Joiner {
     /// A joiner for one connection.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            unfinished: None,
-            given_up: None,
-        }
+        Self { limits, unfinished: None, given_up: None }
     }
 
     /// Takes the next payload of the connection. `sender` is the process id of the session that
@@ -207,11 +202,8 @@ impl Joiner {
     /// Ends the unfinished message, if there is one: the connection will bring no more of it.
     pub fn give_up(&mut self) -> Option<Incomplete> {
         let Unfinished { key, next, .. } = self.unfinished.take()?;
-        let incomplete = Incomplete {
-            channel: key.channel.clone(),
-            received: next.index,
-            count: next.count,
-        };
+        let incomplete =
+            Incomplete { channel: key.channel.clone(), received: next.index, count: next.count };
         self.given_up = Some(key);
         Some(incomplete)
     }
@@ -235,16 +227,9 @@ impl Joiner {
             }
             None => {
                 let channel = channel.to_owned();
-                let incomplete = Incomplete {
-                    channel: channel.clone(),
-                    received: 0,
-                    count: header.count,
-                };
-                self.given_up = Some(Key {
-                    sender,
-                    channel,
-                    id: header.id,
-                });
+                let incomplete =
+                    Incomplete { channel: channel.clone(), received: 0, count: header.count };
+                self.given_up = Some(Key { sender, channel, id: header.id });
                 return Ok(Joined::Headless(incomplete));
             }
         };
@@ -257,11 +242,7 @@ impl Joiner {
             return Ok(Joined::Unfinished);
         }
         let Unfinished { content, .. } = unfinished;
-        Ok(Joined::Message(Message {
-            id: header.id,
-            frame_count: header.count,
-            content,
-        }))
+        Ok(Joined::Message(Message { id: header.id, frame_count: header.count, content }))
     }
 
     /// Checks what the first header announces, then allocates for it.
@@ -271,11 +252,9 @@ impl Joiner {
         channel: &str,
         header: Header,
     ) -> Result<Unfinished, JoinError> {
-        let key = Key {
-            sender,
-            channel: channel.to_owned(),
-            id: header.id,
-        };
+        let key = Key { sender, channel: channel.to_owned(), id: header.id };
+        // It begins anew, so what follows of it is no longer what was reported.
+        self.given_up.take_if(|given_up| *given_up == key);
         match announced_length(&header, &self.limits) {
             Ok(length) => Ok(Unfinished {
                 key,
@@ -293,12 +272,7 @@ impl Joiner {
 
 /// The length the header announces, if it is within the limits and the count fits it.
 fn announced_length(header: &Header, limits: &Limits) -> Result<usize, JoinError> {
-    let Header {
-        count,
-        encoding,
-        length,
-        ..
-    } = *header;
+    let Header { count, encoding, length, .. } = *header;
     let limit = limits.max_message_bytes;
     let announced = usize::try_from(length)
         .ok()
@@ -311,14 +285,8 @@ fn announced_length(header: &Header, limits: &Limits) -> Result<usize, JoinError
     };
     let frames = count as usize;
     let enough = frames >= fewest.div_ceil(MAX_PAYLOAD_BYTES);
-    let needed = (frames - 1)
-        .checked_mul(LEAST_FULL_BODY_BYTES)
-        .is_some_and(|full| full < most);
-    if enough && needed {
-        Ok(announced)
-    } else {
-        Err(JoinError::Count { count, length })
-    }
+    let needed = (frames - 1).checked_mul(LEAST_FULL_BODY_BYTES).is_some_and(|full| full < most);
+    if enough && needed { Ok(announced) } else { Err(JoinError::Count { count, length }) }
 }
 
 /// Every frame but the last holds at least this much: a payload less the longest header and the
@@ -338,19 +306,12 @@ fn empty_content(header: &Header, length: usize) -> Content {
 
 impl Unfinished {
     fn append(&mut self, frame: &Frame<'_>) -> Result<(), JoinError> {
-        let Frame {
-            header: Header { index, count, .. },
-            body,
-        } = *frame;
+        let Frame { header: Header { index, count, .. }, body } = *frame;
         let (length, last) = (self.length, index + 1 == count);
         let (actual, fits) = match &mut self.content {
             Content::Text(text) => {
                 let actual = text.len() + body.len();
-                let fits = if last {
-                    actual == length
-                } else {
-                    actual < length
-                };
+                let fits = if last { actual == length } else { actual < length };
                 if fits {
                     text.push_str(body);
                 }
@@ -368,11 +329,7 @@ impl Unfinished {
             }
         };
         if !fits {
-            return Err(JoinError::Length {
-                index,
-                actual,
-                length,
-            });
+            return Err(JoinError::Length { index, actual, length });
         }
         self.next.index += 1;
         Ok(())

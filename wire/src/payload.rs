@@ -96,26 +96,16 @@ fn parse_header(header: &str) -> Result<Header, ParseError> {
     if index >= count {
         return Err(ParseError::Index { index, count });
     }
-    Ok(Header {
-        id,
-        index,
-        count,
-        encoding,
-        length,
-    })
+    Ok(Header { id, index, count, encoding, length })
 }
 
 fn parse_id(digits: &str) -> Result<Id, ParseError> {
-    let canonical = digits.len() == 16
-        && digits
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let canonical =
+        digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if !canonical {
         return Err(ParseError::Id);
     }
-    u64::from_str_radix(digits, 16)
-        .map(Id)
-        .map_err(|_| ParseError::Id)
+    u64::from_str_radix(digits, 16).map(Id).map_err(|_| ParseError::Id)
 }
 
 fn parse_number<N: std::str::FromStr>(digits: &str, name: &'static str) -> Result<N, ParseError> {
@@ -151,23 +141,10 @@ mod tests {
     #[test]
     fn a_frame_parses_and_displays_back() {
         let raw = "~1 00000000000000ab 3/12 zstd 96000\nKLUv/Q==";
-        let Ok(Payload::Frame(frame)) = parse(raw) else {
-            panic!("not a frame")
-        };
-        let header = Header {
-            id: Id(0xab),
-            index: 3,
-            count: 12,
-            encoding: Encoding::Zstd,
-            length: 96_000,
-        };
-        assert_eq!(
-            frame,
-            Frame {
-                header,
-                body: "KLUv/Q=="
-            }
-        );
+        let Ok(Payload::Frame(frame)) = parse(raw) else { panic!("not a frame") };
+        let header =
+            Header { id: Id(0xab), index: 3, count: 12, encoding: Encoding::Zstd, length: 96_000 };
+        assert_eq!(frame, Frame { header, body: "KLUv/Q==" });
         assert_eq!(Payload::Frame(frame).to_string(), raw);
     }
 
@@ -202,38 +179,14 @@ mod tests {
             ("~1 00000000000000ab 0/1 json\n{}", ParseError::Fields),
             ("~1 00000000000000ab 0/1 json 2 \n{}", ParseError::Fields),
             ("~1 00000000000000ab  0/1 json 2\n{}", ParseError::Fields),
-            (
-                "~1 00000000000000ab /1 json 2\n{}",
-                ParseError::Number("index"),
-            ),
-            (
-                "~1 00000000000000ab -1/1 json 2\n{}",
-                ParseError::Number("index"),
-            ),
-            (
-                "~1 00000000000000ab 0/4294967296 json 2\n{}",
-                ParseError::Number("count"),
-            ),
-            (
-                "~1 00000000000000ab 0/01 json 2\n{}",
-                ParseError::Number("count"),
-            ),
-            (
-                "~1 00000000000000ab 0/1 json +2\n{}",
-                ParseError::Number("length"),
-            ),
-            (
-                "~1 00000000000000ab 0/1 json 18446744073709551616\n{}",
-                ParseError::Number("length"),
-            ),
-            (
-                "~1 00000000000000ab 1/1 json 2\n{}",
-                ParseError::Index { index: 1, count: 1 },
-            ),
-            (
-                "~1 00000000000000ab 0/0 json 2\n{}",
-                ParseError::Index { index: 0, count: 0 },
-            ),
+            ("~1 00000000000000ab /1 json 2\n{}", ParseError::Number("index")),
+            ("~1 00000000000000ab -1/1 json 2\n{}", ParseError::Number("index")),
+            ("~1 00000000000000ab 0/4294967296 json 2\n{}", ParseError::Number("count")),
+            ("~1 00000000000000ab 0/01 json 2\n{}", ParseError::Number("count")),
+            ("~1 00000000000000ab 0/1 json +2\n{}", ParseError::Number("length")),
+            ("~1 00000000000000ab 0/1 json 18446744073709551616\n{}", ParseError::Number("length")),
+            ("~1 00000000000000ab 1/1 json 2\n{}", ParseError::Index { index: 1, count: 1 }),
+            ("~1 00000000000000ab 0/0 json 2\n{}", ParseError::Index { index: 0, count: 0 }),
             ("~1 00000000000000ab 0/1 lz4 2\n{}", ParseError::Encoding),
             ("~1 00000000000000ab 0/1 json 2\n", ParseError::Empty),
             ("~1 00000000000000ab 0/1 json 0\n{}", ParseError::Empty),

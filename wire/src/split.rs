@@ -71,9 +71,7 @@ impl Splitter {
     /// # Errors
     /// If there is no memory for a compression context.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            encoder: Encoder::new()?,
-        })
+        Ok(Self { encoder: Encoder::new()? })
     }
 
     /// Decides how `text` travels. It need not be JSON, but the receiver will expect it to be.
@@ -91,17 +89,11 @@ impl Splitter {
         }
         let ascii_only = options.carrier != Carrier::Utf8 && !text.is_ascii();
         let bare = fits_bare(text, options.carrier);
-        let compress = options
-            .compress_above_bytes
-            .is_some_and(|above| length > above);
+        let compress = options.compress_above_bytes.is_some_and(|above| length > above);
 
         let must_encode = ascii_only && !bare;
         if compress || must_encode {
-            let max_bytes = if must_encode {
-                usize::MAX
-            } else {
-                worthwhile_bytes(length)
-            };
+            let max_bytes = if must_encode { usize::MAX } else { worthwhile_bytes(length) };
             match self.encoder.encode(text, max_bytes) {
                 Some(body) => return Ok(Split::framed(text, Encoding::Zstd, Cow::Owned(body))),
                 None if must_encode => return Err(SplitError::Compress { length }),
@@ -125,7 +117,7 @@ fn fits_bare(text: &str, carrier: Carrier) -> bool {
         Carrier::Utf8 => text.len(),
         Carrier::Other { text_bytes } => text_bytes,
     };
-    carried_bytes <= MAX_PAYLOAD_BYTES && !text.starts_with('~')
+    text.is_empty() || (carried_bytes <= MAX_PAYLOAD_BYTES && !text.starts_with('~'))
 }
 
 /// A text ready to travel.
@@ -139,13 +131,8 @@ enum Form<'a> {
 
 impl<'a> Split<'a> {
     fn framed(text: &str, encoding: Encoding, body: Cow<'a, str>) -> Self {
-        let mut first = Header {
-            id: Id::of(text),
-            index: 0,
-            count: 1,
-            encoding,
-            length: text.len() as u64,
-        };
+        let mut first =
+            Header { id: Id::of(text), index: 0, count: 1, encoding, length: text.len() as u64 };
         first.count = count_frames(first, &body);
         Self(Form::Framed { first, body })
     }
@@ -153,14 +140,10 @@ impl<'a> Split<'a> {
     /// The payloads in the order in which they must be sent.
     pub fn payloads(&self) -> Payloads<'_> {
         match &self.0 {
-            Form::Bare(text) => Payloads {
-                remaining: 1,
-                next: Next::Bare(text),
-            },
-            Form::Framed { first, body } => Payloads {
-                remaining: first.count,
-                next: Next::Frame(*first, body),
-            },
+            Form::Bare(text) => Payloads { remaining: 1, next: Next::Bare(text) },
+            Form::Framed { first, body } => {
+                Payloads { remaining: first.count, next: Next::Frame(*first, body) }
+            }
         }
     }
 }
@@ -229,10 +212,7 @@ fn body_bytes(header: &Header, rest: &str) -> usize {
 fn count_frames(first: Header, body: &str) -> u32 {
     let mut assumed = 1;
     loop {
-        let mut header = Header {
-            count: assumed,
-            ..first
-        };
+        let mut header = Header { count: assumed, ..first };
         let mut rest = body;
         let mut count = 0;
         while !rest.is_empty() {
@@ -260,10 +240,7 @@ mod tests {
     }
 
     fn raw() -> SplitOptions {
-        SplitOptions {
-            compress_above_bytes: None,
-            ..SplitOptions::default()
-        }
+        SplitOptions { compress_above_bytes: None, ..SplitOptions::default() }
     }
 
     /// Digits that zstd cannot bring below their number in base64 characters.
@@ -302,59 +279,35 @@ mod tests {
     #[test]
     fn the_threshold_is_exclusive_and_may_lie_below_a_payload() {
         let text = "1".repeat(1_000);
-        let above = |bytes| SplitOptions {
-            compress_above_bytes: Some(bytes),
-            ..raw()
-        };
+        let above = |bytes| SplitOptions { compress_above_bytes: Some(bytes), ..raw() };
         assert_eq!(split(&text, &above(1_000)), [text.as_str()]);
         assert!(split(&text, &above(999))[0].contains(" 0/1 zstd 1000\n"));
-        assert_eq!(
-            split("[1]", &above(0)),
-            ["[1]"],
-            "compression would only lengthen it"
-        );
+        assert_eq!(split("[1]", &above(0)), ["[1]"], "compression would only lengthen it");
     }
 
     #[test]
     fn another_carrier_gets_whole_texts_or_ascii() {
         let carried = |text: &str, text_bytes| {
-            split(
-                text,
-                &SplitOptions {
-                    carrier: Carrier::Other { text_bytes },
-                    ..raw()
-                },
-            )
+            split(text, &SplitOptions { carrier: Carrier::Other { text_bytes }, ..raw() })
         };
         let text = "é".repeat(7_000);
-        assert_eq!(
-            carried(&text, 7_000),
-            [text.as_str()],
-            "7,000 bytes of LATIN1 fit"
-        );
+        assert_eq!(carried(&text, 7_000), [text.as_str()], "7,000 bytes of LATIN1 fit");
         assert!(carried(&text, 14_000)[0].contains(" zstd 14000\n"));
         assert!(carried(&"e".repeat(8_000), 8_000)[0].contains(" json 8000\n"));
-        assert!(
-            carried(&text, 14_000)
-                .iter()
-                .all(|payload| payload.is_ascii())
-        );
+        assert!(carried(&text, 14_000).iter().all(|payload| payload.is_ascii()));
+    }
+
+    #[test]
+    fn an_empty_text_has_a_payload_too() {
+        let carrier = Carrier::Other { text_bytes: 8_000 };
+        assert_eq!(split("", &SplitOptions { carrier, ..raw() }), [""]);
     }
 
     #[test]
     fn a_text_over_the_limit_is_refused() {
-        let options = SplitOptions {
-            max_message_bytes: 9,
-            ..raw()
-        };
-        let error = Splitter::new()
-            .unwrap()
-            .split("1234567890", &options)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "JSON text of 10 bytes exceeds the limit of 9 bytes"
-        );
+        let options = SplitOptions { max_message_bytes: 9, ..raw() };
+        let error = Splitter::new().unwrap().split("1234567890", &options).unwrap_err();
+        assert_eq!(error.to_string(), "JSON text of 10 bytes exceeds the limit of 9 bytes");
     }
 
     #[test]
@@ -362,15 +315,8 @@ mod tests {
         for text in [incompressible(1_000_000), "€".repeat(300_000)] {
             let payloads = split(&text, &raw());
             let (last, full) = payloads.split_last().unwrap();
-            assert!(
-                full.iter()
-                    .all(|payload| payload.len() > MAX_PAYLOAD_BYTES - 4)
-            );
-            assert!(
-                payloads
-                    .iter()
-                    .all(|payload| payload.len() <= MAX_PAYLOAD_BYTES)
-            );
+            assert!(full.iter().all(|payload| payload.len() > MAX_PAYLOAD_BYTES - 4));
+            assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
             assert!(!last.is_empty());
         }
     }

@@ -25,10 +25,7 @@ struct Malformed {
 
 impl Vector {
     fn text(&self) -> String {
-        self.text
-            .iter()
-            .map(|(piece, times)| piece.repeat(*times))
-            .collect()
+        self.text.iter().map(|(piece, times)| piece.repeat(*times)).collect()
     }
 }
 
@@ -46,10 +43,7 @@ fn vectors(encodings: &[&str]) -> Vec<(String, Vector)> {
     let vectors: Vec<_> = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .filter(|path| !path.ends_with("malformed.json"))
         .map(|path| (path.display().to_string(), read::<Vector>(&path)))
         .filter(|(_, vector)| encodings.contains(&vector.encoding.as_str()))
@@ -59,16 +53,11 @@ fn vectors(encodings: &[&str]) -> Vec<(String, Vector)> {
 }
 
 fn split(text: &str, compress: bool) -> Vec<String> {
-    let options = SplitOptions {
-        compress_above_bytes: compress.then_some(0),
-        ..SplitOptions::default()
-    };
+    let options =
+        SplitOptions { compress_above_bytes: compress.then_some(0), ..SplitOptions::default() };
     let mut splitter = Splitter::new().unwrap();
     let split = splitter.split(text, &options).unwrap();
-    split
-        .payloads()
-        .map(|payload| payload.to_string())
-        .collect()
+    split.payloads().map(|payload| payload.to_string()).collect()
 }
 
 /// Joins payloads of which the last alone completes a message.
@@ -77,11 +66,7 @@ fn join(payloads: &[String]) -> String {
     let mut joiner = Joiner::new(Limits::default());
     for payload in earlier {
         let step = joiner.push(1, "c", payload);
-        assert!(
-            matches!(step.joined, Ok(Joined::Unfinished)),
-            "{:?}",
-            step.joined
-        );
+        assert!(matches!(step.joined, Ok(Joined::Unfinished)), "{:?}", step.joined);
     }
     match joiner.push(1, "c", last).joined.unwrap() {
         Joined::Bare => last.clone(),

@@ -31,12 +31,7 @@ fn options() -> impl Strategy<Value = SplitOptions> {
 
 fn split(text: &str, options: &SplitOptions) -> Vec<String> {
     let mut splitter = Splitter::new().unwrap();
-    splitter
-        .split(text, options)
-        .unwrap()
-        .payloads()
-        .map(|payload| payload.to_string())
-        .collect()
+    splitter.split(text, options).unwrap().payloads().map(|payload| payload.to_string()).collect()
 }
 
 /// Payloads between noise and well-formed frames.
@@ -47,11 +42,7 @@ fn payload() -> impl Strategy<Value = String> {
         "[0-9+-]{0,12}",
     ];
     let encoding = prop::sample::select(vec!["json", "zstd", "lz4", ""]);
-    let id = prop_oneof![
-        Just("00000000000000ab".to_owned()),
-        "[0-9a-f]{16}",
-        ".{0,17}"
-    ];
+    let id = prop_oneof![Just("00000000000000ab".to_owned()), "[0-9a-f]{16}", ".{0,17}"];
     let body = prop_oneof!["[A-Za-z0-9+/]{0,64}={0,2}", ".{0,80}"];
     let frame = (id, number.clone(), number.clone(), encoding, number, body).prop_map(
         |(id, index, count, encoding, length, body)| {

@@ -19,14 +19,8 @@ const DOCUMENTS: &str = "/usr/share/iso-codes/json";
 fn texts() -> Vec<(&'static str, String)> {
     let file = |name: &str| format!("pg_read_file('{DOCUMENTS}/{name}')");
     vec![
-        (
-            "a small object",
-            r#"'{"id": 42, "status": "paid"}'"#.to_owned(),
-        ),
-        (
-            "7,999 bytes, the most NOTIFY takes",
-            "to_json(repeat('x', 7997))::text".to_owned(),
-        ),
+        ("a small object", r#"'{"id": 42, "status": "paid"}'"#.to_owned()),
+        ("7,999 bytes, the most NOTIFY takes", "to_json(repeat('x', 7997))::text".to_owned()),
         ("8,000 bytes", "to_json(repeat('x', 7998))::text".to_owned()),
         ("iso_3166-2.json", file("iso_3166-2.json")),
         ("iso_639-3.json", file("iso_639-3.json")),
@@ -64,11 +58,7 @@ fn script() -> String {
     script += "BEGIN;\n";
     script += &sent(ROLLED_BACK, "'-1'", ", notify_json('demo', '-1')");
     script += "ROLLBACK;\n";
-    script += &sent(
-        "the end",
-        "'\"the end\"'",
-        r#", notify_json('demo', '"the end"')"#,
-    );
+    script += &sent("the end", "'\"the end\"'", r#", notify_json('demo', '"the end"')"#);
     script
 }
 
@@ -96,9 +86,7 @@ async fn main() -> ExitCode {
     println!("Starting a private PostgreSQL ...");
     let server = PersistentServer::start("demo");
     publish(server.url(), "CREATE EXTENSION notify_json;");
-    let listener = Listener::connect(server.url())
-        .await
-        .expect("the server has just started");
+    let listener = Listener::connect(server.url()).await.expect("the server has just started");
     let mut subscription = listener.subscribe::<Message>("demo").await.expect("LISTEN");
 
     let url = server.url().to_owned();
@@ -109,17 +97,13 @@ async fn main() -> ExitCode {
             Ok(Event::Message(message)) => message,
             other => panic!("{other:?}"),
         };
-        let at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         let text = message.json().expect("the extension compresses correctly");
         received.push(Received {
-            sha256: Sha256::digest(text)
-                .iter()
-                .fold(String::new(), |mut hex, byte| {
-                    write!(hex, "{byte:02x}").expect("writing to memory");
-                    hex
-                }),
+            sha256: Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").expect("writing to memory");
+                hex
+            }),
             bytes: text.len(),
             frames: message.frame_count(),
             at,
@@ -136,11 +120,7 @@ async fn main() -> ExitCode {
         .collect();
     let ok = report(&sent, received);
     how_to_go_on(&server);
-    if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs SQL in `psql` and returns its output.
@@ -152,40 +132,20 @@ fn publish(url: &str, sql: &str) -> String {
         .arg(script.path())
         .output()
         .expect("psql is installed with the server");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the database is UTF-8")
 }
 
 /// Prints what became of every message; `true` if all went as it should.
 fn report(sent: &[Sent], received: Vec<Received>) -> bool {
-    println!(
-        "\n{:<36}{:>9}{:>8}{:>11}  sha256",
-        "sent from psql", "bytes", "frames", "ms"
-    );
-    let mut arrived: HashMap<String, Received> = received
-        .into_iter()
-        .map(|message| (message.sha256.clone(), message))
-        .collect();
+    println!("\n{:<36}{:>9}{:>8}{:>11}  sha256", "sent from psql", "bytes", "frames", "ms");
+    let mut arrived: HashMap<String, Received> =
+        received.into_iter().map(|message| (message.sha256.clone(), message)).collect();
     let mut ok = sent.len() == texts().len() + 3;
-    for Sent {
-        name,
-        sha256,
-        seconds,
-    } in sent
-    {
+    for Sent { name, sha256, seconds } in sent {
         match arrived.remove(sha256) {
-            Some(Received {
-                bytes, frames, at, ..
-            }) => {
-                let frames = if bytes <= 7_999 {
-                    "bare".to_owned()
-                } else {
-                    frames.to_string()
-                };
+            Some(Received { bytes, frames, at, .. }) => {
+                let frames = if bytes <= 7_999 { "bare".to_owned() } else { frames.to_string() };
                 let milliseconds = (at.as_secs_f64() - seconds) * 1_000.0;
                 println!("{name:<36}{bytes:>9}{frames:>8}{milliseconds:>11.2}  {sha256:.12}… same");
                 ok &= name != ROLLED_BACK;
@@ -198,19 +158,12 @@ fn report(sent: &[Sent], received: Vec<Received>) -> bool {
         }
     }
     for stranger in arrived.into_values() {
-        println!(
-            "{:<36}{:>9}{:>19}  NEVER SENT LIKE THIS",
-            "", stranger.bytes, ""
-        );
+        println!("{:<36}{:>9}{:>19}  NEVER SENT LIKE THIS", "", stranger.bytes, "");
         ok = false;
     }
     println!(
         "\n{}",
-        if ok {
-            "Every document came through byte for byte."
-        } else {
-            "The demo FAILED."
-        }
+        if ok { "Every document came through byte for byte." } else { "The demo FAILED." }
     );
     ok
 }

@@ -7,9 +7,7 @@ use notify_json_tests::{Database, Running, Server, notify_json, texts};
 
 fn listen(database: &Database, arguments: &[&str]) -> Running {
     let mut command = notify_json();
-    command
-        .args(["listen", "--url", database.url()])
-        .args(arguments);
+    command.args(["listen", "--url", database.url()]).args(arguments);
     let mut running = Running::start(&mut command);
     running.wait_for_error_line("listening on");
     running
@@ -17,11 +15,7 @@ fn listen(database: &Database, arguments: &[&str]) -> Running {
 
 fn publish(database: &Database, arguments: &[&str]) -> Running {
     let mut command = notify_json();
-    Running::start(
-        command
-            .args(["publish", "--url", database.url()])
-            .args(arguments),
-    )
+    Running::start(command.args(["publish", "--url", database.url()]).args(arguments))
 }
 
 /// Runs a command to its end: exit code, output, errors.
@@ -35,32 +29,14 @@ async fn one_object_a_line_with_the_payload_verbatim() {
     let mut listen = listen(&database, &["orders", "b", "a \"q\""]);
     let client = database.connect().await;
     for (channel, payload, line) in [
-        (
-            "orders",
-            r#"{"id": 1.10}"#,
-            r#"{"channel":"orders","payload":{"id": 1.10}}"#,
-        ),
-        (
-            "b",
-            " [1,\n\t2,\r\n 3]\n",
-            "{\"channel\":\"b\",\"payload\": [1, \t2,   3] }",
-        ),
-        (
-            "a \"q\"",
-            "\"é\\n\"",
-            "{\"channel\":\"a \\\"q\\\"\",\"payload\":\"é\\n\"}",
-        ),
+        ("orders", r#"{"id": 1.10}"#, r#"{"channel":"orders","payload":{"id": 1.10}}"#),
+        ("b", " [1,\n\t2,\r\n 3]\n", "{\"channel\":\"b\",\"payload\": [1, \t2,   3] }"),
+        ("a \"q\"", "\"é\\n\"", "{\"channel\":\"a \\\"q\\\"\",\"payload\":\"é\\n\"}"),
     ] {
-        client
-            .execute("SELECT notify_json($1, $2::text)", &[&channel, &payload])
-            .await
-            .unwrap();
+        client.execute("SELECT notify_json($1, $2::text)", &[&channel, &payload]).await.unwrap();
         assert_eq!(listen.line(), line);
     }
-    client
-        .batch_execute("NOTIFY b, 'not \"json'")
-        .await
-        .unwrap();
+    client.batch_execute("NOTIFY b, 'not \"json'").await.unwrap();
     assert_eq!(
         listen.line(),
         r#"{"channel":"b","error":"payload is not JSON (line 1, column 2)","raw":"not \"json"}"#
@@ -68,10 +44,7 @@ async fn one_object_a_line_with_the_payload_verbatim() {
     client.batch_execute("NOTIFY b, '~3'").await.unwrap();
     let line: serde_json::Value = serde_json::from_str(&listen.line()).unwrap();
     assert_eq!(line["raw"], "~3");
-    assert!(
-        line["error"].as_str().unwrap().contains("not version 1"),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains("not version 1"), "{line}");
 }
 
 #[tokio::test]
@@ -81,25 +54,16 @@ async fn count_and_timeout_end_it() {
     let large = texts::incompressible(1_000_000, 1);
     let client = database.connect().await;
     for text in ["1", &large, "3"] {
-        client
-            .execute("SELECT notify_json('c', $1::text)", &[&text])
-            .await
-            .unwrap();
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
     }
     let (code, output, _) = running.finish();
     assert_eq!(code, Some(0));
     assert!(output == format!("1\n{large}\n"));
 
     let running = listen(&database, &["c", "--count", "2", "--timeout", "1.5"]);
-    client
-        .batch_execute("SELECT notify_json('c', '1')")
-        .await
-        .unwrap();
+    client.batch_execute("SELECT notify_json('c', '1')").await.unwrap();
     let (code, output, _) = running.finish();
-    assert_eq!(
-        (code, output.as_str()),
-        (Some(3), "{\"channel\":\"c\",\"payload\":1}\n")
-    );
+    assert_eq!((code, output.as_str()), (Some(3), "{\"channel\":\"c\",\"payload\":1}\n"));
 }
 
 #[tokio::test]
@@ -107,16 +71,10 @@ async fn payload_only_reports_what_is_not_json_beside_the_output() {
     let database = Server::shared().database().await;
     let running = listen(&database, &["c", "--payload-only", "--count", "2"]);
     let client = database.connect().await;
-    client
-        .batch_execute("NOTIFY c, 'nonsense'; SELECT notify_json('c', '1')")
-        .await
-        .unwrap();
+    client.batch_execute("NOTIFY c, 'nonsense'; SELECT notify_json('c', '1')").await.unwrap();
     let (code, output, errors) = running.finish();
     assert_eq!((code, output.as_str()), (Some(0), "1\n"));
-    assert!(
-        errors.contains("notify-json: c: payload is not JSON"),
-        "{errors}"
-    );
+    assert!(errors.contains("notify-json: c: payload is not JSON"), "{errors}");
 }
 
 #[tokio::test]
@@ -147,16 +105,13 @@ async fn a_closed_pipe_is_no_error() {
         notify_json().get_program().to_str().unwrap(),
         database.url()
     );
-    let mut pipe = Running::start(Command::new("bash").args([
-        "-c",
-        &format!("set -o pipefail; {command}; echo \"${{PIPESTATUS[0]}}\""),
-    ]));
+    let mut pipe = Running::start(
+        Command::new("bash")
+            .args(["-c", &format!("set -o pipefail; {command}; echo \"${{PIPESTATUS[0]}}\"")]),
+    );
     pipe.wait_for_error_line("listening on c");
     let client = database.connect().await;
-    client
-        .batch_execute("SELECT notify_json('c', '1')")
-        .await
-        .unwrap();
+    client.batch_execute("SELECT notify_json('c', '1')").await.unwrap();
     assert_eq!(pipe.line(), "1");
     // The program notices when it writes; until then further messages do no harm.
     client
@@ -219,10 +174,7 @@ async fn errors_exit_1_and_say_what_to_do() {
     let (code, _, errors) =
         run(notify_json().args(["listen", "c", "--url", "postgres://127.0.0.1:1/x"]));
     assert_eq!(code, Some(1));
-    assert!(
-        errors.starts_with("notify-json: cannot connect: "),
-        "{errors}"
-    );
+    assert!(errors.starts_with("notify-json: cannot connect: "), "{errors}");
 }
 
 #[tokio::test]
@@ -253,22 +205,12 @@ fn usage_errors_exit_2() {
         &["unknown"],
     ] {
         let (code, output, errors) = run(notify_json().args(arguments));
-        assert_eq!(
-            (code, output.as_str()),
-            (Some(2), ""),
-            "{arguments:?}: {errors}"
-        );
-        assert!(
-            errors.contains("--help") || errors.contains("Usage"),
-            "{arguments:?}: {errors}"
-        );
+        assert_eq!((code, output.as_str()), (Some(2), ""), "{arguments:?}: {errors}");
+        assert!(errors.contains("--help") || errors.contains("Usage"), "{arguments:?}: {errors}");
     }
     for (arguments, expected) in [
         (["--help"], "listen"),
-        (
-            ["--version"],
-            concat!("notify-json ", env!("CARGO_PKG_VERSION")),
-        ),
+        (["--version"], concat!("notify-json ", env!("CARGO_PKG_VERSION"))),
     ] {
         let (code, output, _) = run(notify_json().args(arguments));
         assert_eq!(code, Some(0));
@@ -285,10 +227,7 @@ async fn the_url_comes_before_the_environment() {
     let socket = server.socket_folder().to_str().unwrap();
     let variables = |host| {
         let mut command = notify_json();
-        command
-            .args(["publish", "c", "1"])
-            .env("PGHOST", host)
-            .env("PGPORT", &port);
+        command.args(["publish", "c", "1"]).env("PGHOST", host).env("PGPORT", &port);
         command.env("PGUSER", "postgres").env("PGDATABASE", name);
         command
     };
@@ -299,40 +238,22 @@ async fn the_url_comes_before_the_environment() {
     let (code, ..) = run(variables("127.0.0.1").env("DATABASE_URL", nowhere));
     assert_eq!(code, Some(1), "DATABASE_URL comes before PG*");
     let mut command = notify_json();
-    command
-        .args(["publish", "c", "1", "--url", database.url()])
-        .env("DATABASE_URL", nowhere);
-    assert_eq!(
-        run(&mut command).0,
-        Some(0),
-        "--url comes before DATABASE_URL"
-    );
+    command.args(["publish", "c", "1", "--url", database.url()]).env("DATABASE_URL", nowhere);
+    assert_eq!(run(&mut command).0, Some(0), "--url comes before DATABASE_URL");
     let (code, _, errors) = run(variables("127.0.0.1").env("PGPORT", "many"));
     assert_eq!(code, Some(1));
-    assert!(
-        errors.contains("PGPORT is \"many\", which is not of type u16"),
-        "{errors}"
-    );
+    assert!(errors.contains("PGPORT is \"many\", which is not of type u16"), "{errors}");
 }
 
 #[tokio::test]
 async fn a_password_is_never_shown() {
     let server = Server::shared();
-    let url = format!(
-        "postgres://postgres:hunter2@127.0.0.1:{}/none",
-        server.port()
-    );
-    let (code, output, errors) = run(notify_json()
-        .args(["listen", "c", "--url", &url])
-        .env("RUST_LOG", "trace"));
+    let url = format!("postgres://postgres:hunter2@127.0.0.1:{}/none", server.port());
+    let (code, output, errors) =
+        run(notify_json().args(["listen", "c", "--url", &url]).env("RUST_LOG", "trace"));
     assert_eq!(code, Some(1));
-    assert!(
-        !output.contains("hunter2") && !errors.contains("hunter2"),
-        "{errors}"
-    );
-    let (_, help, _) = run(notify_json()
-        .args(["listen", "--help"])
-        .env("DATABASE_URL", &url));
+    assert!(!output.contains("hunter2") && !errors.contains("hunter2"), "{errors}");
+    let (_, help, _) = run(notify_json().args(["listen", "--help"]).env("DATABASE_URL", &url));
     assert!(!help.contains("hunter2"), "{help}");
 }
 
@@ -340,26 +261,12 @@ async fn a_password_is_never_shown() {
 async fn logs_hold_no_payload() {
     let database = Server::shared().database().await;
     let mut command = notify_json();
-    command.args([
-        "listen",
-        "c",
-        "--payload-only",
-        "--count",
-        "2",
-        "--url",
-        database.url(),
-    ]);
+    command.args(["listen", "c", "--payload-only", "--count", "2", "--url", database.url()]);
     let mut running = Running::start(command.env("RUST_LOG", "notify_json_client=trace"));
     running.wait_for_error_line("listening on c");
     let client = database.connect().await;
-    client
-        .batch_execute("SELECT notify_json('c', '\"SECRET\"')")
-        .await
-        .unwrap();
-    client
-        .batch_execute("NOTIFY c, '~SECRET'; SELECT notify_json('c', '2')")
-        .await
-        .unwrap();
+    client.batch_execute("SELECT notify_json('c', '\"SECRET\"')").await.unwrap();
+    client.batch_execute("NOTIFY c, '~SECRET'; SELECT notify_json('c', '2')").await.unwrap();
     let (code, output, errors) = running.finish();
     assert_eq!(code, Some(0), "{output}");
     assert!(errors.contains("notification channel=\"c\""), "{errors}");

@@ -13,38 +13,18 @@ async fn stranger(database: &Database) -> Client {
 }
 
 async fn send(client: &Client, payload: &str) {
-    client
-        .execute("SELECT pg_notify('c', $1)", &[&payload])
-        .await
-        .unwrap();
+    client.execute("SELECT pg_notify('c', $1)", &[&payload]).await.unwrap();
 }
 
 fn frame(index: u32, count: u32, encoding: Encoding, length: u64, body: &str) -> String {
-    format!(
-        "{}{body}",
-        Header {
-            id: Id(7),
-            index,
-            count,
-            encoding,
-            length
-        }
-    )
+    format!("{}{body}", Header { id: Id(7), index, count, encoding, length })
 }
 
 fn frames(text: &str, compress: bool) -> Vec<String> {
     let compress_above_bytes = compress.then_some(0);
-    let options = SplitOptions {
-        compress_above_bytes,
-        ..SplitOptions::default()
-    };
+    let options = SplitOptions { compress_above_bytes, ..SplitOptions::default() };
     let mut splitter = Splitter::new().unwrap();
-    splitter
-        .split(text, &options)
-        .unwrap()
-        .payloads()
-        .map(|payload| payload.to_string())
-        .collect()
+    splitter.split(text, &options).unwrap().payloads().map(|payload| payload.to_string()).collect()
 }
 
 async fn error(subscription: &mut Subscription<Message>) -> Error {
@@ -63,11 +43,7 @@ async fn gap(subscription: &mut Subscription<Message>) -> Gap {
 }
 
 fn incomplete(received: u32, count: u32) -> Gap {
-    Gap::Incomplete {
-        channel: "c".to_owned(),
-        received,
-        count,
-    }
+    Gap::Incomplete { channel: "c".to_owned(), received, count }
 }
 
 #[tokio::test]
@@ -104,15 +80,9 @@ async fn broken_frames_are_errors_with_their_raw_text() {
         assert_eq!(error.kind(), ErrorKind::Frame, "{payload:.60}");
         assert_eq!(error.channel(), Some("c"));
         let raw = error.raw().unwrap();
-        assert!(
-            payload.ends_with(raw),
-            "{payload:.60}: the frame, or the base64 in it: {raw:.60}"
-        );
+        assert!(payload.ends_with(raw), "{payload:.60}: the frame, or the base64 in it: {raw:.60}");
         send(&stranger, "[\"next\"]").await;
-        assert_eq!(
-            next_message(&mut subscription).await.json().unwrap(),
-            "[\"next\"]"
-        );
+        assert_eq!(next_message(&mut subscription).await.json().unwrap(), "[\"next\"]");
     }
 }
 
@@ -137,16 +107,8 @@ async fn missing_and_interleaved_frames_are_gaps() {
     send(&other, &second[0]).await;
     send(&one, &message[1]).await;
     send(&other, "2").await;
-    assert_eq!(
-        gap(&mut subscription).await,
-        incomplete(1, count),
-        "of the first"
-    );
-    assert_eq!(
-        gap(&mut subscription).await,
-        incomplete(1, count),
-        "of the second"
-    );
+    assert_eq!(gap(&mut subscription).await, incomplete(1, count), "of the first");
+    assert_eq!(gap(&mut subscription).await, incomplete(1, count), "of the second");
     loop {
         match subscription.recv().await.unwrap().unwrap() {
             Event::Gap(Gap::Incomplete { received: 0, .. }) => {}
@@ -159,15 +121,8 @@ async fn missing_and_interleaved_frames_are_gaps() {
     send(&one, &tail[2]).await;
     send(&one, &tail[3]).await;
     let text = texts::incompressible(1_000_000, 3);
-    other
-        .execute("SELECT notify_json('c', $1::text)", &[&text])
-        .await
-        .unwrap();
-    assert_eq!(
-        gap(&mut subscription).await,
-        incomplete(0, count),
-        "once for the whole tail"
-    );
+    other.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
+    assert_eq!(gap(&mut subscription).await, incomplete(0, count), "once for the whole tail");
     assert_eq!(next_message(&mut subscription).await.json().unwrap(), text);
 }
 
@@ -191,10 +146,7 @@ async fn doorbells_and_other_channels_are_not_messages() {
     let mut subscription = listener.subscribe::<Message>("c").await.unwrap();
     let client = database.connect().await;
     send(&client, "~1 event").await;
-    client
-        .batch_execute("SELECT notify_json('C', '0'); NOTIFY d, '~'")
-        .await
-        .unwrap();
+    client.batch_execute("SELECT notify_json('C', '0'); NOTIFY d, '~'").await.unwrap();
     send(&client, "1").await;
     assert_eq!(next_message(&mut subscription).await.json().unwrap(), "1");
 }
@@ -206,28 +158,16 @@ async fn a_message_over_the_listeners_limit_is_one_error() {
     let listener = config.max_message_bytes(20_000).connect().await.unwrap();
     let mut subscription = listener.subscribe::<Message>("c").await.unwrap();
     let client = database.connect().await;
-    for text in [
-        texts::string("x", 20_001, 1),
-        texts::incompressible(100_000, 1),
-    ] {
-        client
-            .execute("SELECT notify_json('c', $1::text)", &[&text])
-            .await
-            .unwrap();
+    for text in [texts::string("x", 20_001, 1), texts::incompressible(100_000, 1)] {
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
         let error = error(&mut subscription).await;
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(
             source,
-            format!(
-                "message of {} bytes exceeds the limit of 20000 bytes",
-                text.len()
-            )
+            format!("message of {} bytes exceeds the limit of 20000 bytes", text.len())
         );
         let text = texts::incompressible(20_000, 2);
-        client
-            .execute("SELECT notify_json('c', $1::text)", &[&text])
-            .await
-            .unwrap();
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
         assert_eq!(next_message(&mut subscription).await.json().unwrap(), text);
     }
 }

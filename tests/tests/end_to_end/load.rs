@@ -32,32 +32,18 @@ async fn twenty_connections_send_a_thousand_mixed_messages_each() {
                     1 => "x".repeat(100_000),
                     n => "é".repeat(n * 10),
                 };
-                let message = Numbered {
-                    connection,
-                    number,
-                    filling,
-                };
+                let message = Numbered { connection, number, filling };
                 let channel = CHANNELS[(connection + number) % CHANNELS.len()];
-                notify_json_client::publish(&client, channel, &message)
-                    .await
-                    .unwrap();
+                notify_json_client::publish(&client, channel, &message).await.unwrap();
             }
         });
     }
     let mut next = HashMap::new();
     for message in drain(&mut subscription, 20_000).await {
-        let Numbered {
-            connection, number, ..
-        } = message.decode().unwrap();
-        assert_eq!(
-            message.channel(),
-            CHANNELS[(connection + number) % CHANNELS.len()]
-        );
+        let Numbered { connection, number, .. } = message.decode().unwrap();
+        assert_eq!(message.channel(), CHANNELS[(connection + number) % CHANNELS.len()]);
         let expected = next.entry(connection).or_insert(0);
-        assert_eq!(
-            number, *expected,
-            "connection {connection}: none lost, none twice, in order"
-        );
+        assert_eq!(number, *expected, "connection {connection}: none lost, none twice, in order");
         *expected += 1;
     }
     senders.join_all().await;
@@ -69,11 +55,8 @@ async fn eight_connections_send_megabytes_at_once() {
     let database = Server::shared().database().await;
     let listener = database.listener().await;
     let mut subscription = listener.subscribe::<Message>("large").await.unwrap();
-    let texts: Arc<Vec<String>> = Arc::new(
-        (0..8)
-            .map(|seed| texts::incompressible(1_000_000, seed))
-            .collect(),
-    );
+    let texts: Arc<Vec<String>> =
+        Arc::new((0..8).map(|seed| texts::incompressible(1_000_000, seed)).collect());
     let mut senders = JoinSet::new();
     for connection in 0..8 {
         let (client, texts) = (database.connect().await, texts.clone());
@@ -87,10 +70,7 @@ async fn eight_connections_send_megabytes_at_once() {
     let mut counts = HashMap::new();
     for message in drain(&mut subscription, 24).await {
         let text = message.json().unwrap();
-        let connection = texts
-            .iter()
-            .position(|sent| sent == text)
-            .expect("arrives unchanged");
+        let connection = texts.iter().position(|sent| sent == text).expect("arrives unchanged");
         *counts.entry(connection).or_insert(0) += 1;
         assert!(message.frame_count() > 100);
     }

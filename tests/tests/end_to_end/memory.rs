@@ -23,23 +23,14 @@ async fn a_receiver_holds_at_most_three_times_the_message() {
             database.url(),
         ]));
         listen.wait_for_error_line("listening on c");
-        client
-            .batch_execute("SELECT notify_json('c', '1')")
-            .await
-            .unwrap();
+        client.batch_execute("SELECT notify_json('c', '1')").await.unwrap();
         assert_eq!(listen.line(), "1");
         let (idle, _) = memory(listen.pid());
-        client
-            .execute("SELECT notify_json('c', $1::text)", &[&text])
-            .await
-            .unwrap();
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
         assert!(listen.line() == text);
         let (_, peak) = memory(listen.pid());
         let above = peak - idle;
-        assert!(
-            above <= 3 * BYTES as u64,
-            "{above} bytes above idle, compress above {compress}"
-        );
+        assert!(above <= 3 * BYTES as u64, "{above} bytes above idle, compress above {compress}");
     }
 }
 
@@ -56,22 +47,12 @@ async fn a_senders_backend_holds_at_most_four_times_the_message() {
         client.batch_execute(&set).await.unwrap();
         let sql = "SELECT notify_json('c', $1::text)";
         let statement = client.prepare(sql).await.unwrap();
-        client
-            .execute(&statement, &[&texts::string("abc", 9_000, 1)])
-            .await
-            .unwrap();
-        let pid = client
-            .query_one("SELECT pg_backend_pid()", &[])
-            .await
-            .unwrap()
-            .get::<_, i32>(0);
+        client.execute(&statement, &[&texts::string("abc", 9_000, 1)]).await.unwrap();
+        let pid = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get::<_, i32>(0);
         let (idle, _) = memory(pid as u32);
         client.execute(&statement, &[&text]).await.unwrap();
         let (_, peak) = memory(pid as u32);
         let above = peak - idle;
-        assert!(
-            above <= 4 * BYTES as u64,
-            "{above} bytes above idle, compress above {compress}"
-        );
+        assert!(above <= 4 * BYTES as u64, "{above} bytes above idle, compress above {compress}");
     }
 }

@@ -19,16 +19,9 @@ async fn pair(database: &Database, compress: bool) -> Pair {
     let subscription = listener.subscribe("documents").await.unwrap();
     let sender = database.connect().await;
     if !compress {
-        sender
-            .batch_execute("SET notify_json.compress_above_bytes = -1")
-            .await
-            .unwrap();
+        sender.batch_execute("SET notify_json.compress_above_bytes = -1").await.unwrap();
     }
-    Pair {
-        sender,
-        subscription,
-        _listener: listener,
-    }
+    Pair { sender, subscription, _listener: listener }
 }
 
 impl Pair {
@@ -57,20 +50,9 @@ async fn named_sizes() {
     for compress in [false, true] {
         let mut pair = pair(&database, compress).await;
         pair.check(["1".to_owned()]).await;
-        let sizes = [
-            7_998,
-            7_999,
-            8_000,
-            8_001,
-            15_998,
-            65_536,
-            1_000_000,
-            16 << 20,
-        ];
-        pair.check(sizes.map(|bytes| texts::string("abc", bytes, bytes)))
-            .await;
-        pair.check(sizes.map(|bytes| texts::incompressible(bytes, bytes as u64)))
-            .await;
+        let sizes = [7_998, 7_999, 8_000, 8_001, 15_998, 65_536, 1_000_000, 16 << 20];
+        pair.check(sizes.map(|bytes| texts::string("abc", bytes, bytes))).await;
+        pair.check(sizes.map(|bytes| texts::incompressible(bytes, bytes as u64))).await;
     }
 }
 
@@ -79,27 +61,17 @@ async fn every_size_around_one_payload() {
     let database = Server::shared().database().await;
     for compress in [false, true] {
         let mut pair = pair(&database, compress).await;
-        pair.check((7_900..=8_100).map(|bytes| texts::string("x", bytes, bytes)))
-            .await;
-        pair.check((7_900..=8_100).map(|bytes| texts::incompressible(bytes, 1)))
-            .await;
+        pair.check((7_900..=8_100).map(|bytes| texts::string("x", bytes, bytes))).await;
+        pair.check((7_900..=8_100).map(|bytes| texts::incompressible(bytes, 1))).await;
     }
 }
 
 #[tokio::test]
 async fn every_size_around_full_frames() {
-    let raw = SplitOptions {
-        compress_above_bytes: None,
-        ..SplitOptions::default()
-    };
+    let raw = SplitOptions { compress_above_bytes: None, ..SplitOptions::default() };
     let mut splitter = Splitter::new().unwrap();
-    let mut frame_count = |bytes: usize| {
-        splitter
-            .split(&"1".repeat(bytes), &raw)
-            .unwrap()
-            .payloads()
-            .len()
-    };
+    let mut frame_count =
+        |bytes: usize| splitter.split(&"1".repeat(bytes), &raw).unwrap().payloads().len();
     let full: Vec<usize> = (2..13)
         .map(|frames| {
             let largest = (frames * 7_900..frames * 8_000).find(|&b| frame_count(b) > frames);
@@ -110,11 +82,7 @@ async fn every_size_around_full_frames() {
     let database = Server::shared().database().await;
     let mut pair = pair(&database, false).await;
     for (frames, bytes) in (2..).zip(full) {
-        for (bytes, expected) in [
-            (bytes - 1, frames),
-            (bytes, frames),
-            (bytes + 1, frames + 1),
-        ] {
+        for (bytes, expected) in [(bytes - 1, frames), (bytes, frames), (bytes + 1, frames + 1)] {
             let text = texts::string("1", bytes, bytes);
             pair.send(&text).await;
             let message = next_message(&mut pair.subscription).await;
@@ -130,8 +98,7 @@ async fn characters_of_every_length_across_every_frame_boundary() {
     for compress in [false, true] {
         let mut pair = pair(&database, compress).await;
         for unit in CHARACTERS {
-            pair.check((80_000..80_004).map(|bytes| texts::string(unit, bytes, bytes)))
-                .await;
+            pair.check((80_000..80_004).map(|bytes| texts::string(unit, bytes, bytes))).await;
         }
     }
 }
@@ -161,19 +128,12 @@ async fn text_is_never_normalised() {
     for text in texts {
         let json = "SELECT notify_json('documents', $1::text::json)";
         pair.sender.execute(json, &[&text]).await.unwrap();
-        assert_eq!(
-            next_message(&mut pair.subscription).await.json().unwrap(),
-            text
-        );
+        assert_eq!(next_message(&mut pair.subscription).await.json().unwrap(), text);
     }
     let jsonb = r#"SELECT notify_json('documents', '{"b": 1.10, "a": 1e3, "b": 2}'::jsonb)"#;
     pair.sender.batch_execute(jsonb).await.unwrap();
     let message = next_message(&mut pair.subscription).await;
-    assert_eq!(
-        message.json().unwrap(),
-        r#"{"a": 1000, "b": 2}"#,
-        "as the server writes jsonb"
-    );
+    assert_eq!(message.json().unwrap(), r#"{"a": 1000, "b": 2}"#, "as the server writes jsonb");
 }
 
 #[tokio::test]
@@ -191,11 +151,7 @@ async fn the_three_overloads_accept_what_they_say() {
         "SELECT notify_json(channel => 'documents', payload => to_json(ARRAY[1]))",
     ] {
         let row = sender.query_one(sql, &[]).await.unwrap();
-        assert_eq!(
-            row.get::<_, Option<i64>>(0),
-            None,
-            "a live channel has no event ids"
-        );
+        assert_eq!(row.get::<_, Option<i64>>(0), None, "a live channel has no event ids");
     }
     for message in drain(&mut pair.subscription, 7).await {
         assert_eq!(message.json().unwrap(), "[1]");
@@ -205,9 +161,7 @@ async fn the_three_overloads_accept_what_they_say() {
 #[tokio::test]
 async fn bare_payloads_are_plain_notifications() {
     let database = Server::shared().database().await;
-    let (client, mut connection) = tokio_postgres::connect(database.url(), NoTls)
-        .await
-        .unwrap();
+    let (client, mut connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     let (notifications, mut received) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
@@ -225,23 +179,15 @@ async fn bare_payloads_are_plain_notifications() {
         texts::incompressible(7_999, 1),
     ];
     for text in &texts {
-        sender
-            .execute("SELECT notify_json('documents', $1::text)", &[&text])
-            .await
-            .unwrap();
+        sender.execute("SELECT notify_json('documents', $1::text)", &[&text]).await.unwrap();
         let notification = received.recv().await.unwrap();
         assert_eq!(notification.payload(), text);
         assert_eq!(notification.channel(), "documents");
     }
     let text = texts::string("é", 8_000, 0);
-    sender
-        .execute("SELECT notify_json('documents', $1::text)", &[&text])
-        .await
-        .unwrap();
+    sender.execute("SELECT notify_json('documents', $1::text)", &[&text]).await.unwrap();
     let notification = received.recv().await.unwrap();
-    let Ok(Payload::Frame(frame)) = parse(notification.payload()) else {
-        panic!("not a frame")
-    };
+    let Ok(Payload::Frame(frame)) = parse(notification.payload()) else { panic!("not a frame") };
     assert_eq!((frame.header.index, frame.header.length), (0, 8_000));
 }
 
@@ -250,14 +196,9 @@ async fn settings_decide_how_a_text_travels() {
     let database = Server::shared().database().await;
     let mut pair = pair(&database, true).await;
     let text = texts::string("abc", 100_000, 0);
-    for (setting, frames) in [
-        ("7999", 1),
-        ("-1", 13),
-        ("'97kB'", 1),
-        ("'98kB'", 13),
-        ("0", 1),
-        ("DEFAULT", 1),
-    ] {
+    for (setting, frames) in
+        [("7999", 1), ("-1", 13), ("'97kB'", 1), ("'98kB'", 13), ("0", 1), ("DEFAULT", 1)]
+    {
         let set = format!("SET notify_json.compress_above_bytes = {setting}");
         pair.sender.batch_execute(&set).await.unwrap();
         pair.send(&text).await;

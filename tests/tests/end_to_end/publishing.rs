@@ -8,29 +8,17 @@ use serde_json::json;
 async fn publish_follows_the_callers_transaction() {
     let database = Server::shared().database().await;
     let listener = database.listener().await;
-    let mut subscription = listener
-        .subscribe::<serde_json::Value>("orders")
-        .await
-        .unwrap();
+    let mut subscription = listener.subscribe::<serde_json::Value>("orders").await.unwrap();
     let mut client = database.connect().await;
 
     let transaction = client.transaction().await.unwrap();
-    publish(&transaction, "orders", &json!({"id": 1}))
-        .await
-        .unwrap();
+    publish(&transaction, "orders", &json!({"id": 1})).await.unwrap();
     transaction.rollback().await.unwrap();
 
     let mut transaction = client.transaction().await.unwrap();
-    assert_eq!(
-        publish(&transaction, "orders", &json!({"id": 2}))
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(publish(&transaction, "orders", &json!({"id": 2})).await.unwrap(), None);
     let savepoint = transaction.transaction().await.unwrap();
-    publish(&savepoint, "orders", &json!({"id": 3}))
-        .await
-        .unwrap();
+    publish(&savepoint, "orders", &json!({"id": 3})).await.unwrap();
     savepoint.rollback().await.unwrap();
     transaction.commit().await.unwrap();
 
@@ -59,9 +47,7 @@ async fn errors_tell_what_to_do() {
     assert_eq!(error.kind(), ErrorKind::Postgres);
     assert_eq!(error.code().unwrap().code(), "22P02");
     let unserializable = std::collections::HashMap::from([(vec![1], 1)]);
-    let error = publish(&client, "orders", &unserializable)
-        .await
-        .unwrap_err();
+    let error = publish(&client, "orders", &unserializable).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encode);
     publish(&client, "orders", &1).await.unwrap();
 }

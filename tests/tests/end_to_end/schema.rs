@@ -7,10 +7,7 @@ async fn the_generated_sql_is_current() {
     Server::shared().database().await;
     let generated = schema::generate();
     let kept = std::fs::read_to_string(schema::path()).unwrap();
-    assert!(
-        kept == generated,
-        "run `make sql` and commit what it writes"
-    );
+    assert!(kept == generated, "run `make sql` and commit what it writes");
 }
 
 #[tokio::test]

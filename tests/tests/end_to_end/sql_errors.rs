@@ -7,14 +7,8 @@ use tokio_postgres::error::DbError;
 
 async fn refused(client: &Client, sql: &str) -> DbError {
     let error = client.batch_execute(sql).await.expect_err(sql);
-    let error = error
-        .as_db_error()
-        .unwrap_or_else(|| panic!("{sql}: {error:?}"))
-        .clone();
-    client
-        .batch_execute("SELECT 1")
-        .await
-        .expect("the session goes on");
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}")).clone();
+    client.batch_execute("SELECT 1").await.expect("the session goes on");
     error
 }
 
@@ -24,10 +18,7 @@ async fn check(client: &Client, sql: &str, code: &str, message: &str, detail: &s
     assert_eq!(error.code().code(), code, "{sql}");
     assert_eq!(error.message(), message, "{sql}");
     assert_eq!(error.detail(), Some(detail), "{sql}");
-    assert!(
-        error.hint().is_some_and(|hint| hint.ends_with('.')),
-        "{sql}: {error:?}"
-    );
+    assert!(error.hint().is_some_and(|hint| hint.ends_with('.')), "{sql}: {error:?}");
 }
 
 #[tokio::test]
@@ -35,55 +26,20 @@ async fn bad_channels_and_null_are_refused() {
     let client = Server::shared().database().await.connect().await;
     let null = "channel must not be NULL";
     let detail = "The channel is NULL, so there is nothing that could be sent.";
-    check(
-        &client,
-        "SELECT notify_json(NULL, '{}')",
-        "22023",
-        null,
-        detail,
-    )
-    .await;
+    check(&client, "SELECT notify_json(NULL, '{}')", "22023", null, detail).await;
     for kind in ["text", "json", "jsonb"] {
         let sql = format!("SELECT notify_json('c', NULL::{kind})");
         let detail = "The payload is NULL, so there is nothing that could be sent.";
         check(&client, &sql, "22023", "payload must not be NULL", detail).await;
     }
-    let (empty, detail) = (
-        "channel name must not be empty",
-        "The name has 0 bytes; it must have 1 to 63.",
-    );
-    check(
-        &client,
-        "SELECT notify_json('', '{}')",
-        "22023",
-        empty,
-        detail,
-    )
-    .await;
-    let (long, detail) = (
-        "channel name is too long",
-        "The name has 64 bytes; it must have 1 to 63.",
-    );
-    check(
-        &client,
-        "SELECT notify_json(repeat('x', 64), '{}')",
-        "22023",
-        long,
-        detail,
-    )
-    .await;
-    check(
-        &client,
-        "SELECT notify_json(repeat('é', 32), '{}')",
-        "22023",
-        long,
-        detail,
-    )
-    .await;
-    client
-        .batch_execute("SELECT notify_json(repeat('x', 63), '{}')")
-        .await
-        .unwrap();
+    let (empty, detail) =
+        ("channel name must not be empty", "The name has 0 bytes; it must have 1 to 63.");
+    check(&client, "SELECT notify_json('', '{}')", "22023", empty, detail).await;
+    let (long, detail) =
+        ("channel name is too long", "The name has 64 bytes; it must have 1 to 63.");
+    check(&client, "SELECT notify_json(repeat('x', 64), '{}')", "22023", long, detail).await;
+    check(&client, "SELECT notify_json(repeat('é', 32), '{}')", "22023", long, detail).await;
+    client.batch_execute("SELECT notify_json(repeat('x', 63), '{}')").await.unwrap();
 }
 
 #[tokio::test]
@@ -120,14 +76,8 @@ async fn what_is_not_json_is_refused_without_showing_it() {
 
     let sql = "SELECT notify_json('c', $1::text)";
     client.query(sql, &[&r#"{"HIDDEN": "#]).await.unwrap_err();
-    client
-        .query(sql, &[&format!("[\"HIDDEN\", {}", "1,".repeat(10_000))])
-        .await
-        .unwrap_err();
-    assert!(
-        !Server::shared().log().contains("HIDDEN"),
-        "payloads stay out of the server's log"
-    );
+    client.query(sql, &[&format!("[\"HIDDEN\", {}", "1,".repeat(10_000))]).await.unwrap_err();
+    assert!(!Server::shared().log().contains("HIDDEN"), "payloads stay out of the server's log");
 }
 
 #[tokio::test]
@@ -139,23 +89,11 @@ async fn the_limit_is_exact_and_settable() {
     let detail =
         format!("The JSON text has {bytes} bytes; notify_json.max_message_bytes allows 16777216.");
     check(&client, sql, "54000", "payload is too large", &detail).await;
-    client
-        .batch_execute(&sql.replace("- 1", "- 2"))
-        .await
-        .unwrap();
-    client
-        .batch_execute("SET notify_json.max_message_bytes = '17MB'")
-        .await
-        .unwrap();
+    client.batch_execute(&sql.replace("- 1", "- 2")).await.unwrap();
+    client.batch_execute("SET notify_json.max_message_bytes = '17MB'").await.unwrap();
     client.batch_execute(sql).await.unwrap();
-    client
-        .batch_execute("SET notify_json.max_message_bytes = 3")
-        .await
-        .unwrap();
-    client
-        .batch_execute("SELECT notify_json('c', '[1]')")
-        .await
-        .unwrap();
+    client.batch_execute("SET notify_json.max_message_bytes = 3").await.unwrap();
+    client.batch_execute("SELECT notify_json('c', '[1]')").await.unwrap();
     let detail = "The JSON text has 4 bytes; notify_json.max_message_bytes allows 3.";
     let sql = "SELECT notify_json('c', '[10]')";
     check(&client, sql, "54000", "payload is too large", detail).await;
@@ -164,10 +102,7 @@ async fn the_limit_is_exact_and_settable() {
 #[tokio::test]
 async fn settings_check_their_values() {
     let client = Server::shared().database().await.connect().await;
-    client
-        .batch_execute("SELECT notify_json('c', '1')")
-        .await
-        .unwrap();
+    client.batch_execute("SELECT notify_json('c', '1')").await.unwrap();
     for setting in [
         "max_message_bytes = 0",
         "max_message_bytes = '2GB'",
@@ -178,25 +113,15 @@ async fn settings_check_their_values() {
         assert_eq!(error.code().code(), "22023", "{setting}");
     }
     let unknown = refused(&client, "SET notify_json.max_mesage_bytes = 1").await;
-    assert_eq!(
-        unknown.code().code(),
-        "42602",
-        "a mistyped setting is not accepted silently"
-    );
-    let row = client
-        .query_one("SHOW notify_json.max_message_bytes", &[])
-        .await
-        .unwrap();
+    assert_eq!(unknown.code().code(), "42602", "a mistyped setting is not accepted silently");
+    let row = client.query_one("SHOW notify_json.max_message_bytes", &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "16MB");
 }
 
 #[tokio::test]
 async fn a_prepared_transaction_cannot_notify() {
     let client = Server::shared().database().await.connect().await;
-    client
-        .batch_execute("BEGIN; SELECT notify_json('c', '1')")
-        .await
-        .unwrap();
+    client.batch_execute("BEGIN; SELECT notify_json('c', '1')").await.unwrap();
     let error = refused(&client, "PREPARE TRANSACTION 'notified'").await;
     assert_eq!(error.code().code(), "0A000");
 }
@@ -207,10 +132,7 @@ async fn a_read_only_transaction_can_notify() {
     let listener = database.listener().await;
     let mut subscription = listener.subscribe::<u32>("c").await.unwrap();
     let client = database.connect().await;
-    client
-        .batch_execute("BEGIN READ ONLY; SELECT notify_json('c', '7'); COMMIT")
-        .await
-        .unwrap();
+    client.batch_execute("BEGIN READ ONLY; SELECT notify_json('c', '7'); COMMIT").await.unwrap();
     assert_eq!(next_message(&mut subscription).await, 7);
 }
 
@@ -219,25 +141,15 @@ async fn a_standby_cannot_notify() {
     let primary = Server::start(&ServerOptions::default());
     let database = primary.database().await;
     let name = database.url().rsplit('/').next().unwrap();
-    let standby = Server::start(&ServerOptions {
-        standby_of: Some(&primary),
-        ..ServerOptions::default()
-    });
-    let (client, connection) = tokio_postgres::connect(&standby.url(name), tokio_postgres::NoTls)
-        .await
-        .unwrap();
+    let standby =
+        Server::start(&ServerOptions { standby_of: Some(&primary), ..ServerOptions::default() });
+    let (client, connection) =
+        tokio_postgres::connect(&standby.url(name), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let detail = "This server is a standby: notifications travel with commits, and it has none \
                   of its own.";
     let sql = "SELECT notify_json('c', '1')";
-    check(
-        &client,
-        sql,
-        "25006",
-        "cannot notify during recovery",
-        detail,
-    )
-    .await;
+    check(&client, sql, "25006", "cannot notify during recovery", detail).await;
 }
 
 #[tokio::test]
@@ -273,15 +185,9 @@ async fn the_extension_installs_where_told_and_leaves_nothing_behind() {
         .unwrap();
     let error = refused(&client, "SELECT notify_json('c', '1')").await;
     assert_eq!(error.code().code(), "42883");
-    client
-        .batch_execute("DROP EXTENSION notify_json")
-        .await
-        .unwrap();
+    client.batch_execute("DROP EXTENSION notify_json").await.unwrap();
     let left = client
-        .query_one(
-            "SELECT count(*) FROM pg_proc WHERE proname = 'notify_json'",
-            &[],
-        )
+        .query_one("SELECT count(*) FROM pg_proc WHERE proname = 'notify_json'", &[])
         .await
         .unwrap();
     assert_eq!(left.get::<_, i64>(0), 0);

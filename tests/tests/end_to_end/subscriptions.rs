@@ -8,14 +8,8 @@ use notify_json_client::{ErrorKind, Event, Listener, Message, Subscription};
 use notify_json_tests::{Server, drain, next_message};
 use serde::Deserialize;
 
-const NAMES: [&str; 6] = [
-    "orders",
-    "Orders",
-    "Weird \"name\"",
-    "a$$b",
-    "ünïcödé 日本",
-    "'; DROP TABLE x; --",
-];
+const NAMES: [&str; 6] =
+    ["orders", "Orders", "Weird \"name\"", "a$$b", "ünïcödé 日本", "'; DROP TABLE x; --"];
 
 /// Asks the server until it lists exactly these channels.
 async fn wait_for_channels(listener: &Listener, expected: &[&str]) {
@@ -31,9 +25,7 @@ async fn names_that_need_quoting_work() {
     let long = "x".repeat(63);
     for name in NAMES.into_iter().chain([long.as_str()]) {
         let mut subscription = listener.subscribe::<String>(name).await.unwrap();
-        notify_json_client::publish(&client, name, name)
-            .await
-            .unwrap();
+        notify_json_client::publish(&client, name, name).await.unwrap();
         assert_eq!(next_message(&mut subscription).await, name);
     }
 }
@@ -46,9 +38,7 @@ async fn names_that_cannot_work_never_reach_the_server() {
     for name in ["", "a\0b", &"x".repeat(64)] {
         let error = listener.subscribe::<u32>(name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Channel);
-        let error = notify_json_client::publish(&client, name, &1)
-            .await
-            .unwrap_err();
+        let error = notify_json_client::publish(&client, name, &1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Channel);
     }
     assert!(listener.listening_channels().await.unwrap().is_empty());
@@ -63,12 +53,8 @@ async fn channels_and_subscribers_share_a_connection() {
     let mut names = listener.subscribe::<String>("names").await.unwrap();
     let client = database.connect().await;
     for number in 0..100 {
-        notify_json_client::publish(&client, "numbers", &number)
-            .await
-            .unwrap();
-        notify_json_client::publish(&client, "names", &number.to_string())
-            .await
-            .unwrap();
+        notify_json_client::publish(&client, "numbers", &number).await.unwrap();
+        notify_json_client::publish(&client, "names", &number.to_string()).await.unwrap();
     }
     assert_eq!(drain(&mut numbers, 100).await, (0..100).collect::<Vec<_>>());
     assert_eq!(drain(&mut names, 100).await.last().unwrap(), "99");
@@ -78,10 +64,7 @@ async fn channels_and_subscribers_share_a_connection() {
 
     let count = "SELECT count(*) FROM pg_stat_activity
                  WHERE application_name = 'notify_json' AND datname = current_database()";
-    assert_eq!(
-        client.query_one(count, &[]).await.unwrap().get::<_, i64>(0),
-        1
-    );
+    assert_eq!(client.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 1);
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -97,14 +80,8 @@ async fn what_does_not_decode_is_an_item_with_its_raw_text() {
     let client = database.connect().await;
     let payloads = [r#"{"id": "secret"}"#, "not json", "", "{\"id\": 1"];
     for payload in payloads {
-        client
-            .execute("SELECT pg_notify('orders', $1)", &[&payload])
-            .await
-            .unwrap();
-        client
-            .batch_execute(r#"SELECT notify_json('orders', '{"id": 42}')"#)
-            .await
-            .unwrap();
+        client.execute("SELECT pg_notify('orders', $1)", &[&payload]).await.unwrap();
+        client.batch_execute(r#"SELECT notify_json('orders', '{"id": 42}')"#).await.unwrap();
         let error = orders.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert_eq!(error.raw(), Some(payload));
@@ -124,14 +101,9 @@ async fn a_message_lends_its_text() {
     let database = Server::shared().database().await;
     let listener = database.listener().await;
     let mut messages = listener.subscribe::<Message>("c").await.unwrap();
-    database
-        .execute(r#"SELECT notify_json('c', '{"name": "x"}')"#)
-        .await;
+    database.execute(r#"SELECT notify_json('c', '{"name": "x"}')"#).await;
     let message = next_message(&mut messages).await;
-    assert_eq!(
-        message.decode::<Borrowed<'_>>().unwrap(),
-        Borrowed { name: "x" }
-    );
+    assert_eq!(message.decode::<Borrowed<'_>>().unwrap(), Borrowed { name: "x" });
 }
 
 #[tokio::test]
@@ -140,10 +112,7 @@ async fn the_last_subscription_of_a_channel_unlistens() {
     let listener = database.listener().await;
     let first = listener.subscribe::<u32>("c").await.unwrap();
     let second = listener.subscribe::<u32>("c").await.unwrap();
-    let other = listener
-        .subscribe_many::<u32>(["c", "d", "d"])
-        .await
-        .unwrap();
+    let other = listener.subscribe_many::<u32>(["c", "d", "d"]).await.unwrap();
     wait_for_channels(&listener, &["c", "d"]).await;
     drop(first);
     drop(other);
@@ -175,9 +144,7 @@ async fn a_subscribe_dropped_while_it_waits_leaves_nothing_behind() {
             wait_for_channels(&listener, &[]).await;
         }
         let mut again = listener.subscribe::<u32>("c").await.unwrap();
-        database
-            .execute(&format!("SELECT notify_json('c', '{round}')"))
-            .await;
+        database.execute(&format!("SELECT notify_json('c', '{round}')")).await;
         assert_eq!(next_message(&mut again).await, round);
         drop(again);
     }
@@ -191,9 +158,7 @@ async fn nothing_sent_after_subscribe_returned_is_missed() {
     let client = database.connect().await;
     for round in 0..200 {
         let mut subscription = listener.subscribe::<u32>("c").await.unwrap();
-        notify_json_client::publish(&client, "c", &round)
-            .await
-            .unwrap();
+        notify_json_client::publish(&client, "c", &round).await.unwrap();
         assert_eq!(next_message(&mut subscription).await, round);
     }
 }
@@ -236,20 +201,12 @@ async fn a_slow_subscriber_is_told_and_disturbs_nobody() {
     let mut fast = listener.subscribe::<u32>("c").await.unwrap();
     let client = database.connect().await;
     for number in 0..1_000_u32 {
-        notify_json_client::publish(&client, "c", &number)
-            .await
-            .unwrap();
+        notify_json_client::publish(&client, "c", &number).await.unwrap();
         assert_eq!(next_message(&mut fast).await, number);
     }
     let gap = slow.recv().await.unwrap().unwrap();
-    assert_eq!(
-        gap,
-        Event::Gap(notify_json_client::Gap::Lagged { missed: 900 })
-    );
-    assert_eq!(
-        drain(&mut slow, 100).await,
-        (900..1_000).collect::<Vec<_>>()
-    );
+    assert_eq!(gap, Event::Gap(notify_json_client::Gap::Lagged { missed: 900 }));
+    assert_eq!(drain(&mut slow, 100).await, (900..1_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -257,10 +214,7 @@ async fn connecting_to_nothing_fails_with_the_cause() {
     let url = "postgres://postgres@127.0.0.1:1/none";
     let error = Listener::connect(url).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
-    assert!(
-        format!("{error:?}").contains("ConnectionRefused"),
-        "{error:?}"
-    );
+    assert!(format!("{error:?}").contains("ConnectionRefused"), "{error:?}");
     let error = Listener::connect("postgres://x:y:z").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }

@@ -11,10 +11,7 @@ async fn subscribe(database: &Database) -> (Listener, Subscription<Message>) {
 
 async fn received(subscription: &mut Subscription<Message>, count: usize) -> Vec<String> {
     let messages = drain(subscription, count).await;
-    messages
-        .iter()
-        .map(|message| message.json().unwrap().to_owned())
-        .collect()
+    messages.iter().map(|message| message.json().unwrap().to_owned()).collect()
 }
 
 /// Large enough for several frames, with compression or without.
@@ -34,19 +31,9 @@ async fn nothing_before_commit_and_nothing_after_rollback() {
     writer.batch_execute("SELECT 1/0").await.unwrap_err();
     writer.batch_execute("COMMIT").await.unwrap();
 
-    writer
-        .batch_execute("BEGIN; SELECT notify_json('t', '3')")
-        .await
-        .unwrap();
-    other
-        .batch_execute("SELECT notify_json('t', '4')")
-        .await
-        .unwrap();
-    assert_eq!(
-        received(&mut subscription, 1).await,
-        ["4"],
-        "3 is not committed yet"
-    );
+    writer.batch_execute("BEGIN; SELECT notify_json('t', '3')").await.unwrap();
+    other.batch_execute("SELECT notify_json('t', '4')").await.unwrap();
+    assert_eq!(received(&mut subscription, 1).await, ["4"], "3 is not committed yet");
     writer.batch_execute("COMMIT").await.unwrap();
     assert_eq!(received(&mut subscription, 1).await, ["3"]);
 }
@@ -78,10 +65,7 @@ async fn order_is_kept_within_and_between_transactions() {
         for number in 0..20 {
             let bytes = if number % 3 == 0 { 20_000 } else { 20 };
             let text = texts::string("x", bytes, transaction * 100 + number);
-            writer
-                .execute("SELECT notify_json('t', $1::text)", &[&text])
-                .await
-                .unwrap();
+            writer.execute("SELECT notify_json('t', $1::text)", &[&text]).await.unwrap();
             expected.push(text);
         }
         writer.batch_execute("COMMIT").await.unwrap();
@@ -105,10 +89,7 @@ async fn equal_messages_of_a_transaction_arrive_once_whatever_their_size() {
         );
         database.execute(&sql).await;
         let large = format!("\"{}1\"", "0123456789".repeat(5_000));
-        assert_eq!(
-            received(&mut subscription, 4).await,
-            ["1", &large, "2", "3"]
-        );
+        assert_eq!(received(&mut subscription, 4).await, ["1", &large, "2", "3"]);
     }
 }
 
@@ -117,21 +98,14 @@ async fn large_messages_that_share_most_of_their_text_both_arrive() {
     let database = Server::shared().database().await;
     let (_listener, mut subscription) = subscribe(&database).await;
     let common = "0123456789".repeat(10_000);
-    let ends = [
-        format!("\"{common}a\""),
-        format!("\"{common}b\""),
-        format!("\"{common}ab\""),
-    ];
+    let ends = [format!("\"{common}a\""), format!("\"{common}b\""), format!("\"{common}ab\"")];
     let mut writer = database.connect().await;
     for compress in ["DEFAULT", "-1"] {
         let set = format!("SET notify_json.compress_above_bytes = {compress}");
         writer.batch_execute(&set).await.unwrap();
         let transaction = writer.transaction().await.unwrap();
         for text in &ends {
-            transaction
-                .execute("SELECT notify_json('t', $1::text)", &[text])
-                .await
-                .unwrap();
+            transaction.execute("SELECT notify_json('t', $1::text)", &[text]).await.unwrap();
         }
         transaction.commit().await.unwrap();
         assert_eq!(received(&mut subscription, 3).await, ends);
@@ -156,9 +130,7 @@ async fn triggers_functions_and_do_blocks_send() {
                  AS $$ SELECT notify_json('t', to_json(n)) $$;",
         )
         .await;
-    database
-        .execute("INSERT INTO orders SELECT n, 'é' FROM generate_series(1, 2) n")
-        .await;
+    database.execute("INSERT INTO orders SELECT n, 'é' FROM generate_series(1, 2) n").await;
     database.execute("SELECT announce_sql(7)").await;
     database
         .execute(
@@ -173,14 +145,7 @@ async fn triggers_functions_and_do_blocks_send() {
         )
         .await;
     database.execute("SELECT notify_json('t', '11')").await;
-    let expected = [
-        r#"{"id": 1, "note": "é"}"#,
-        r#"{"id": 2, "note": "é"}"#,
-        "7",
-        "8",
-        "9",
-        "11",
-    ];
+    let expected = [r#"{"id": 1, "note": "é"}"#, r#"{"id": 2, "note": "é"}"#, "7", "8", "9", "11"];
     assert_eq!(received(&mut subscription, expected.len()).await, expected);
 }
 
@@ -202,9 +167,6 @@ async fn the_least_of_roles_may_send() {
     let least = database.as_role(&role);
     let text = texts::incompressible(100_000, 1);
     let client = least.connect().await;
-    client
-        .execute("SELECT notify_json('t', $1::text)", &[&text])
-        .await
-        .unwrap();
+    client.execute("SELECT notify_json('t', $1::text)", &[&text]).await.unwrap();
     assert_eq!(next_message(&mut subscription).await.json().unwrap(), text);
 }

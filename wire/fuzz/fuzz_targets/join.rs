@@ -36,17 +36,11 @@ struct Clean {
 static CLEAN: LazyLock<[Clean; 2]> = LazyLock::new(|| {
     let text = format!("[{}0]", "\"é€😀\", 1.10, ".repeat(1_000));
     [None, Some(0)].map(|compress_above_bytes| {
-        let options = SplitOptions {
-            compress_above_bytes,
-            ..SplitOptions::default()
-        };
+        let options = SplitOptions { compress_above_bytes, ..SplitOptions::default() };
         let mut splitter = Splitter::new().unwrap();
         let split = splitter.split(&text, &options).unwrap();
         let payloads = split.payloads().map(|payload| payload.to_string());
-        Clean {
-            payloads: payloads.collect(),
-            text: text.clone(),
-        }
+        Clean { payloads: payloads.collect(), text: text.clone() }
     })
 });
 
@@ -65,9 +59,7 @@ fuzz_target!(|sent: Vec<Sent<'_>>| {
 
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
-    let mut joiner = Joiner::new(Limits {
-        max_message_bytes: MAX_MESSAGE_BYTES,
-    });
+    let mut joiner = Joiner::new(Limits { max_message_bytes: MAX_MESSAGE_BYTES });
     for (sender, channel, payloads) in &hostile {
         for payload in payloads {
             check(joiner.push(*sender, channel, payload));

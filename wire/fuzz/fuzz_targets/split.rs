@@ -68,9 +68,7 @@ fuzz_target!(|input: Input<'_>| {
     };
     let mut splitter = Splitter::new().unwrap();
     let split = splitter.split(&text, &options).unwrap();
-    let mut joiner = Joiner::new(Limits {
-        max_message_bytes: MAX_MESSAGE_BYTES,
-    });
+    let mut joiner = Joiner::new(Limits { max_message_bytes: MAX_MESSAGE_BYTES });
     let mut remaining = split.payloads().len();
     for payload in split.payloads() {
         remaining -= 1;

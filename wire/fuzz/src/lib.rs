@@ -14,10 +14,7 @@ pub static GOLDEN: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut paths: Vec<_> = fs::read_dir(directory)
         .expect("the golden vectors lie in the repository")
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
     paths
@@ -50,28 +47,11 @@ pub enum Source<'a> {
     /// Golden payloads as they are, one after the other: mostly whole messages.
     Golden { first: u8, more: u8 },
     /// A golden payload of which some bytes are replaced.
-    Edited {
-        golden: u8,
-        at: u16,
-        removed: u16,
-        inserted: &'a str,
-    },
+    Edited { golden: u8, at: u16, removed: u16, inserted: &'a str },
     /// A golden frame whose header announces something else.
-    Lying {
-        golden: u8,
-        index: Option<u8>,
-        count: Option<u8>,
-        length: Option<u16>,
-    },
+    Lying { golden: u8, index: Option<u8>, count: Option<u8>, length: Option<u16> },
     /// A well-formed frame that need not fit any other.
-    Frame {
-        id: bool,
-        index: u32,
-        count: u32,
-        zstd: bool,
-        length: u64,
-        body: &'a str,
-    },
+    Frame { id: bool, index: u32, count: u32, zstd: bool, length: u64, body: &'a str },
 }
 
 impl Source<'_> {
@@ -83,24 +63,15 @@ impl Source<'_> {
                 let golden = GOLDEN.iter().cycle().skip(first.into());
                 return golden.take(1 + usize::from(more % 16)).cloned().collect();
             }
-            Self::Edited {
-                golden: index,
-                at,
-                removed,
-                inserted,
-            } => {
+            Self::Edited { golden: index, at, removed, inserted } => {
                 let mut payload = golden(index).to_owned();
                 let start = payload.floor_char_boundary(at.into());
                 let end = payload.floor_char_boundary(start + usize::from(removed));
                 payload.replace_range(start..end, inserted);
                 payload
             }
-            Self::Lying {
-                golden: position,
-                index,
-                count,
-                length,
-            } => match parse(golden(position)) {
+            Self::Lying { golden: position, index, count, length } => match parse(golden(position))
+            {
                 Ok(Payload::Frame(Frame { header, body })) => {
                     let header = Header {
                         index: index.map_or(header.index, u32::from),
@@ -112,14 +83,7 @@ impl Source<'_> {
                 }
                 _ => golden(position).to_owned(),
             },
-            Self::Frame {
-                id,
-                index,
-                count,
-                zstd,
-                length,
-                body,
-            } => Payload::Frame(Frame {
+            Self::Frame { id, index, count, zstd, length, body } => Payload::Frame(Frame {
                 header: Header {
                     id: Id(id.into()),
                     index,
