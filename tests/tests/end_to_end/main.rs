@@ -1,6 +1,7 @@
 //! The whole way: SQL in a real server, real commits, real connections, typed events in Rust.
 
 mod command_line;
+mod documents;
 mod encodings;
 mod hostile;
 mod load;

@@ -1,0 +1,100 @@
+//! What the documents say is true: their SQL and commands run, their paths exist. Their Rust is
+//! compiled by the client's doc tests.
+
+use std::process::Command;
+
+use notify_json_tests::{Server, notify_json, project};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(project().join(path)).unwrap()
+}
+
+/// The code blocks of a language, in order.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    let blocks = document.split(&opening).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_sql_of_the_readme_runs() {
+    let client = Server::shared().database().await.connect().await;
+    client.batch_execute("DROP EXTENSION notify_json").await.unwrap();
+    let blocks = blocks(&read("README.md"), "sql");
+    assert!(blocks.len() >= 4);
+    for sql in blocks {
+        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+/// Run by CI, and the last one by `installing_takes_three_files`.
+const RUN_ELSEWHERE: [&str; 3] = ["make demo ", "make test ", "make install "];
+
+#[tokio::test]
+async fn the_commands_of_the_readme_run() {
+    let database = Server::shared().database().await;
+    let blocks = blocks(&read("README.md"), "sh").concat();
+    let program = notify_json().get_program().to_owned();
+    let folder = std::path::Path::new(&program).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut run = 0;
+    for line in blocks.lines().filter(|line| !line.is_empty()) {
+        if RUN_ELSEWHERE.iter().any(|command| line.starts_with(command)) {
+            continue;
+        }
+        assert!(line.contains("notify-json "), "nothing runs this command: {line}");
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .env("PATH", &path)
+            .env("DATABASE_URL", database.url())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        run += 1;
+    }
+    assert!(run >= 3);
+}
+
+#[test]
+fn installing_takes_three_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let destination = format!("DESTDIR={}", folder.path().display());
+    let output = Command::new("make")
+        .args(["install", &destination])
+        .current_dir(project())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listing = Command::new("find")
+        .arg(folder.path())
+        .args(["-type", "f", "-printf", "%f\\n"])
+        .output()
+        .unwrap();
+    let mut files: Vec<&str> = std::str::from_utf8(&listing.stdout).unwrap().lines().collect();
+    files.sort_unstable();
+    let sql = concat!("notify_json--", env!("CARGO_PKG_VERSION"), ".sql");
+    assert_eq!(files, [sql, "notify_json.control", "notify_json.so"]);
+}
+
+#[test]
+fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
+    let document = read("ARCHITECTURE.md");
+    let map = document.split("## Map").nth(1).unwrap();
+    let paths: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    for path in &paths {
+        assert!(project().join(path).exists(), "{path}");
+    }
+    for folder in ["wire/src", "extension/src", "client/src"] {
+        for file in std::fs::read_dir(project().join(folder)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let path = format!("{folder}/{name}");
+            assert!(name == "lib.rs" || paths.contains(&path.as_str()), "{path} is not in the map");
+        }
+    }
+}
+
+#[test]
+fn the_changelog_knows_the_version() {
+    assert!(read("CHANGELOG.md").contains(&format!("## {}", env!("CARGO_PKG_VERSION"))));
+}
