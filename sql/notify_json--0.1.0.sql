@@ -7,36 +7,36 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:24
+-- extension/src/notify.rs:20
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" json /* Option < Json < '_ > > */
-) RETURNS bigint /* Result < Option < i64 > , ErrorReport > */
+) RETURNS bigint /* Option < i64 > */
 VOLATILE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:15
+-- extension/src/notify.rs:14
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" jsonb /* Option < Jsonb < '_ > > */
-) RETURNS bigint /* Result < Option < i64 > , ErrorReport > */
+) RETURNS bigint /* Option < i64 > */
 VOLATILE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:33
+-- extension/src/notify.rs:26
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" text /* Option < Text < '_ > > */
-) RETURNS bigint /* Result < Option < i64 > , ErrorReport > */
+) RETURNS bigint /* Option < i64 > */
 VOLATILE PARALLEL RESTRICTED 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';

@@ -2,6 +2,7 @@
 //! No message holds any of a payload's content.
 
 use notify_json_wire::SplitError;
+use pgrx::PgLogLevel;
 use pgrx::PgSqlErrorCode::{self, *};
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -33,6 +34,15 @@ pub(crate) enum Error {
 pub(crate) const MAX_CHANNEL_BYTES: usize = 63;
 
 impl Error {
+    /// Ends the statement with this error.
+    pub(crate) fn raise(self) -> ! {
+        ErrorReport::new(self.sqlstate(), self.to_string(), "notify_json")
+            .set_detail(self.detail())
+            .set_hint(self.hint())
+            .report(PgLogLevel::ERROR);
+        unreachable!("an error does not return")
+    }
+
     fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Self::Null(_) | Self::EmptyChannel | Self::LongChannel { .. } => {
@@ -115,13 +125,5 @@ impl From<SplitError> for Error {
             SplitError::TooLarge { length, limit } => Self::TooLarge { length, limit },
             SplitError::Compress { length } => Self::Compress { length },
         }
-    }
-}
-
-impl From<Error> for ErrorReport {
-    fn from(error: Error) -> Self {
-        ErrorReport::new(error.sqlstate(), error.to_string(), "notify_json")
-            .set_detail(error.detail())
-            .set_hint(error.hint())
     }
 }

@@ -5,7 +5,6 @@ use std::ffi::{CStr, CString};
 use std::io::Write;
 
 use notify_json_wire::{Carrier, MAX_PAYLOAD_BYTES, Payload, SplitOptions, Splitter};
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
@@ -13,30 +12,21 @@ use crate::error::{Error, MAX_CHANNEL_BYTES};
 use crate::{json, queue, settings};
 
 #[pg_extern(name = "notify_json", volatile, parallel_restricted)]
-fn notify_json_jsonb(
-    channel: Option<Text<'_>>,
-    payload: Option<Jsonb<'_>>,
-) -> Result<Option<i64>, ErrorReport> {
+fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
-    Ok(notify(channel, payload)?)
+    notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
 #[pg_extern(name = "notify_json", volatile, parallel_restricted)]
-fn notify_json_json(
-    channel: Option<Text<'_>>,
-    payload: Option<Json<'_>>,
-) -> Result<Option<i64>, ErrorReport> {
+fn notify_json_json(channel: Option<Text<'_>>, payload: Option<Json<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
-    Ok(notify(channel, payload)?)
+    notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
 #[pg_extern(name = "notify_json", volatile, parallel_restricted)]
-fn notify_json_text(
-    channel: Option<Text<'_>>,
-    payload: Option<Text<'_>>,
-) -> Result<Option<i64>, ErrorReport> {
+fn notify_json_text(channel: Option<Text<'_>>, payload: Option<Text<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::NotYet(payload.bytes()));
-    Ok(notify(channel, payload)?)
+    notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
 /// A payload in the database's encoding, and whether it is known to be JSON.
