@@ -3,6 +3,7 @@
 mod command_line;
 mod documents;
 mod encodings;
+mod faults;
 mod hostile;
 mod load;
 mod memory;
