@@ -20,6 +20,8 @@ unexport RUST_BACKTRACE
 BUILD = cargo build --release --features notify_json/pg$(PG_MAJOR) \
 	-p notify_json -p notify-json-cli -p notify-json-tests
 
+.NOTPARALLEL:
+
 .PHONY: help
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -35,6 +37,11 @@ demo-stop: build ## Stop the demo's server
 .PHONY: test
 test: setup build ## Run every test, against servers that the tests start themselves
 	scripts/test.sh
+
+.PHONY: soak
+soak: setup build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
+	target/release/soak slow-reader 1000000
+	target/release/soak faults 200 $(or $(SEED),1)
 
 .PHONY: lint
 lint: setup ## Check the formatting and run clippy over everything

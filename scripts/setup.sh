@@ -12,9 +12,16 @@ installed() {
   dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'
 }
 
-pg_config=$(scripts/find-pg-config.sh)
+has_all() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || return 1
+  done
+}
+
+pg_config=${PG_CONFIG:-$(scripts/find-pg-config.sh)}
 documents=/usr/share/iso-codes/json
-if [[ -n $pg_config && -d $documents ]] && command -v clang cc pkg-config >/dev/null &&
+if [[ -n $pg_config && -d $documents ]] && has_all clang cc pkg-config &&
   { ! command -v dpkg-query >/dev/null || installed libclang-dev; }; then
   exit 0
 fi

@@ -1,5 +1,6 @@
 //! `notify-json listen`
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -46,25 +47,28 @@ const GAP: u8 = 4;
 
 impl Listen {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let mut stopped = std::pin::pin!(stopped(self.timeout));
+        // In a task of its own, since printing waits for whoever reads standard output.
+        let mut stopped = tokio::spawn(stopped(self.timeout));
+        let (listener, mut subscription) = tokio::select! {
+            connected = self.connect() => connected?,
+            code = &mut stopped => return code?,
+        };
+        let stopped = tokio::spawn(async move {
+            let code = stopped.await?;
+            // The stream ends once what has been received is printed.
+            listener.shutdown().await;
+            code
+        });
         let mut printer = Printer {
             format: self.format(),
             remaining: self.count,
             channels: &self.channels,
             fail_on_gap: self.fail_on_gap,
         };
-        let (listener, mut subscription) = tokio::select! {
-            connected = self.connect() => connected?,
-            code = &mut stopped => return code,
-        };
-        let code = tokio::select! {
-            done = printer.print_all(&mut subscription) => return done,
-            code = &mut stopped => code?,
-        };
-        // What has been received is printed before leaving.
-        listener.shutdown().await;
-        let printed = printer.print_all(&mut subscription).await?;
-        Ok(if printed == ExitCode::SUCCESS { code } else { printed })
+        match printer.print_all(&mut subscription).await? {
+            Some(code) => Ok(code),
+            None => stopped.await?,
+        }
     }
 
     fn format(&self) -> Format {
@@ -77,12 +81,13 @@ impl Listen {
             .connect()
             .await?;
         let subscription = listener.subscribe_many(&self.channels).await?;
-        eprintln!("listening on {}", self.channels.join(", "));
+        let _ = writeln!(io::stderr(), "listening on {}", self.channels.join(", "));
         Ok((listener, subscription))
     }
 }
 
-/// Waits for the time to run out or a signal to arrive.
+/// Waits for the time to run out or a signal to arrive. A second signal ends the program at once:
+/// whoever reads standard output may never go on.
 async fn stopped(timeout: Option<Duration>) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -93,10 +98,18 @@ async fn stopped(timeout: Option<Duration>) -> Result<ExitCode> {
         }
     };
     tokio::select! {
-        () = timed_out => Ok(TIMED_OUT.into()),
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        () = timed_out => return Ok(TIMED_OUT.into()),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Printer<'a> {
@@ -108,16 +121,19 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    /// Prints until the stream ends, the last message that was asked for, or a gap that shall end
-    /// it.
-    async fn print_all(&mut self, subscription: &mut Subscription<Message>) -> Result<ExitCode> {
+    /// Prints until the last message that was asked for, or a gap that shall end it; `None` if the
+    /// stream ended before.
+    async fn print_all(
+        &mut self,
+        subscription: &mut Subscription<Message>,
+    ) -> Result<Option<ExitCode>> {
         while self.remaining != Some(0) {
             match subscription.recv().await {
                 Some(Ok(Event::Message(message))) => output::print_message(&message, self.format)?,
                 Some(Ok(Event::Gap(gap))) => {
                     output::print_gap(&gap, self.channels, self.format)?;
                     if self.fail_on_gap {
-                        return Ok(GAP.into());
+                        return Ok(Some(GAP.into()));
                     }
                     continue;
                 }
@@ -125,11 +141,11 @@ impl Printer<'_> {
                     output::print_error(&error, self.format)?;
                 }
                 Some(Err(error)) => return Err(error.into()),
-                None => break,
+                None => return Ok(None),
             }
             self.remaining = self.remaining.map(|remaining| remaining - 1);
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Some(ExitCode::SUCCESS))
     }
 }
 

@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Listen to and publish JSON through PostgreSQL, with the notify_json extension.
 ///
@@ -31,11 +33,14 @@ enum Command {
     Publish(publish::Publish),
 }
 
-#[tokio::main(flavor = "current_thread")]
+// Not on the main thread, which a slow reader of standard output holds up.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(
+            EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy(),
+        )
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
@@ -47,7 +52,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("notify-json: {error:#}");
+            output::complain(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -52,14 +52,18 @@ pub(crate) fn print_error(error: &Error, format: Format) -> io::Result<()> {
             writeln!(out, r#"{{"channel":{channel},"error":{text},"raw":{raw}}}"#)?;
             out.flush()
         }
-        Format::PayloadOnly => writeln!(io::stderr(), "notify-json: {channel}: {text}"),
+        Format::PayloadOnly => {
+            complain(format_args!("{channel}: {text}"));
+            Ok(())
+        }
     }
 }
 
 /// Prints that messages may be missing, once for each channel concerned.
 pub(crate) fn print_gap(gap: &Gap, subscribed: &[String], format: Format) -> io::Result<()> {
     if format == Format::PayloadOnly {
-        return writeln!(io::stderr(), "notify-json: gap: {gap}");
+        complain(format_args!("gap: {gap}"));
+        return Ok(());
     }
     let (channels, gap) = match gap {
         Gap::Reconnected { down_for } => {
@@ -93,6 +97,11 @@ fn write_in_one_line(out: &mut impl Write, json: &str) -> io::Result<()> {
 
 fn quoted(text: &str) -> serde_json::Value {
     text.into()
+}
+
+/// Says something on standard error, if anybody still reads that.
+pub(crate) fn complain(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "notify-json: {text}");
 }
 
 /// Whether the reader of standard output is gone, as after `| head`.

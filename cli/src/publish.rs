@@ -22,6 +22,7 @@ pub(crate) struct Publish {
     /// Channel to send to.
     channel: String,
     /// JSON text to send; `-` or nothing reads one whole document from standard input.
+    #[arg(allow_negative_numbers = true)]
     json: Option<String>,
     /// Read standard input as one message a line, each sent as it is read. Empty lines are passed
     /// over.

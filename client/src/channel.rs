@@ -19,6 +19,15 @@ pub(crate) fn check(name: &str) -> Result<Arc<str>, Error> {
     Err(Error::new(ErrorKind::Channel, text))
 }
 
+/// What to say of a name that only the server can measure.
+pub(crate) fn cut(name: &str) -> Error {
+    let text = format!(
+        "channel name of {} bytes has more than {MAX_BYTES} in the database's encoding",
+        name.len()
+    );
+    Error::new(ErrorKind::Channel, text)
+}
+
 /// The name as an SQL identifier.
 pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -14,8 +14,8 @@ use crate::{Error, ErrorKind, Listener};
 pub struct Bounds {
     /// Messages that may wait. Default 65,536.
     pub messages: usize,
-    /// Bytes that may wait, as they are held: compressed ones compressed. Default 64 MiB. One
-    /// message may always wait, however large.
+    /// Bytes of JSON text that may wait. Default 64 MiB. One message may always wait, however
+    /// large.
     pub bytes: usize,
     /// What happens to a message beyond them. Default [`Overflow::DropOldest`].
     pub overflow: Overflow,

@@ -38,7 +38,9 @@ pub enum ErrorKind {
     Channel,
     /// The connection could not be made.
     Connect,
-    /// The connection was lost, or the server answered with an error.
+    /// The connection was lost.
+    Lost,
+    /// The server answered with an error, whose SQLSTATE is in [`Error::code`].
     Postgres,
     /// A message does not decode into the subscriber's type; the stream goes on.
     Decode,
@@ -80,6 +82,13 @@ impl Error {
              for the next"
         );
         Self::new(ErrorKind::Overflow, text)
+    }
+
+    /// An error of a query: of [`ErrorKind::Postgres`] or [`ErrorKind::Lost`].
+    pub(crate) fn query(text: &str, source: tokio_postgres::Error) -> Self {
+        let answered = source.as_db_error().is_some();
+        let kind = if answered { ErrorKind::Postgres } else { ErrorKind::Lost };
+        Self::postgres(kind, text, source)
     }
 
     pub(crate) fn postgres(kind: ErrorKind, text: &str, source: tokio_postgres::Error) -> Self {

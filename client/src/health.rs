@@ -38,7 +38,7 @@ pub(crate) async fn ask(client: &Client) -> Result<Health, Error> {
         })
     };
     let answer = client.query_typed_one(QUESTION, &[]).await.and_then(read);
-    answer.map_err(|error| Error::postgres(ErrorKind::Postgres, "heartbeat failed", error))
+    answer.map_err(|error| Error::query("heartbeat failed", error))
 }
 
 /// When the server was last heard of.
@@ -87,14 +87,19 @@ pub(crate) async fn watch(
     }
 }
 
-/// Ends when nothing has been heard for so long. A server busy sending is alive.
+/// A server busy sending answers when it is done, but only a deaf one takes this many timeouts.
+const MAX_TIMEOUTS: u32 = 10;
+
+/// Ends when the question just asked should have been answered: nothing has been heard for so long,
+/// or everything but the answer.
 async fn silence(heard: &Heard, timeout: Duration) -> Lost {
     let asked = Instant::now();
     loop {
-        let deadline = heard.last().max(asked) + timeout;
+        let deadline = (heard.last().max(asked) + timeout).min(asked + timeout * MAX_TIMEOUTS);
         if deadline <= Instant::now() {
-            let text = format!("connection lost: nothing heard from the server for {timeout:?}");
-            return Lost { error: Error::new(ErrorKind::Postgres, text), since: heard.last() };
+            let waited = asked.elapsed();
+            let text = format!("connection lost: the server has not answered for {waited:.1?}");
+            return Lost { error: Error::new(ErrorKind::Lost, text), since: heard.last() };
         }
         sleep_until(deadline).await;
     }

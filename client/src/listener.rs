@@ -12,7 +12,7 @@ use crate::router::Registration;
 use crate::session::{self, Shared};
 use crate::state::State;
 use crate::subscription::Membership;
-use crate::{Bounds, Error, FromMessage, ListenerConfig, Subscription, channel};
+use crate::{Bounds, Error, ErrorKind, FromMessage, ListenerConfig, Subscription, channel};
 
 /// A connection of its own that listens to any number of channels.
 ///
@@ -124,6 +124,9 @@ impl Listener {
             .into_iter()
             .map(|name| channel::check(name.as_ref()))
             .collect::<Result<BTreeSet<_>, _>>()?;
+        if channels.is_empty() {
+            return Err(Error::new(ErrorKind::Channel, "no channel to subscribe to is named"));
+        }
         let (membership, mut states) = Membership::join(self.handle.clone(), channels, bounds)?;
         while !membership.establish() {
             for state in &mut states {
@@ -169,7 +172,7 @@ impl Listener {
     /// The channels that the server says this connection listens to, for diagnosis.
     ///
     /// # Errors
-    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) while there is no connection, [`ErrorKind::Postgres`](crate::ErrorKind::Postgres) if it is lost.
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) while there is no connection, [`ErrorKind::Lost`](crate::ErrorKind::Lost) if it is lost.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

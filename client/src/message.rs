@@ -48,7 +48,8 @@ impl Message {
         let body = match message.content {
             Content::Text(text) => Body::Text(text),
             Content::Zstd(encoded) => Body::Zstd {
-                held_bytes: encoded.compressed_bytes(),
+                // The first reader replaces the compressed form by the text.
+                held_bytes: encoded.compressed_bytes().max(encoded.text_bytes()),
                 encoded: Mutex::new(Some(encoded)),
                 text: OnceLock::new(),
             },

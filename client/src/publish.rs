@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
-use crate::{Error, ErrorKind, channel};
+use crate::{Error, channel};
 
 /// Sends a value to the listeners of a channel when the transaction commits. `client` is a
 /// `Client`, for a transaction of its own, or a `Transaction`.
@@ -12,8 +12,9 @@ use crate::{Error, ErrorKind, channel};
 /// Returns the id of the event on a durable channel, `None` on a live one.
 ///
 /// # Errors
-/// [`ErrorKind::Channel`] and [`ErrorKind::Encode`] before anything is sent;
-/// [`ErrorKind::Postgres`] with the SQLSTATE in [`Error::code`] if the server refuses.
+/// [`ErrorKind::Channel`](crate::ErrorKind::Channel) and [`ErrorKind::Encode`](crate::ErrorKind::Encode) before anything is sent;
+/// [`ErrorKind::Postgres`](crate::ErrorKind::Postgres) with the SQLSTATE in [`Error::code`] if the server refuses;
+/// [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the connection is lost before it answers.
 ///
 /// # Cancel safety
 /// Dropping the future may or may not send, as with any query.
@@ -55,5 +56,5 @@ where
         )
         .await
         .and_then(|row| row.try_get(0))
-        .map_err(|error| Error::postgres(ErrorKind::Postgres, "notify_json() failed", error))
+        .map_err(|error| Error::query("notify_json() failed", error))
 }

@@ -295,7 +295,7 @@ impl Router {
                 subscriber.buffer.close();
             }
         }
-        self.closed = Some(error.unwrap_or_else(Error::closed));
+        self.closed.get_or_insert_with(|| error.unwrap_or_else(Error::closed));
     }
 
     pub(crate) fn closed(&self) -> Option<Error> {

@@ -83,6 +83,8 @@ impl Shared {
 
 /// Runs until the listener shuts down or gives up, and ends every subscription.
 pub(crate) async fn run(config: ListenerConfig, shared: Arc<Shared>, first: Connected) {
+    // Also when the runtime drops this task, nobody may wait for it for ever.
+    let _ended = Ended(&shared);
     let mut connected = first;
     let ended = loop {
         let Some(lost) = live(connected, &config, &shared).await else { break None };
@@ -102,7 +104,17 @@ pub(crate) async fn run(config: ListenerConfig, shared: Arc<Shared>, first: Conn
         None => tracing::info!("listener shut down"),
     }
     shared.router().close(ended);
-    shared.state.send_replace(State::Closed);
+}
+
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let dropped = "the runtime that drove the listener has dropped it";
+        self.0.router().close(Some(Error::new(ErrorKind::Closed, dropped)));
+        self.0.client().take();
+        self.0.state.send_replace(State::Closed);
+    }
 }
 
 /// Connects again, after ever longer waits; fails when the attempts allowed are used up.
@@ -182,9 +194,9 @@ async fn receive(
             }
             Some(Ok(_)) => {}
             Some(Err(error)) => {
-                break Error::postgres(ErrorKind::Postgres, "connection lost", error);
+                break Error::postgres(ErrorKind::Lost, "connection lost", error);
             }
-            None => break Error::new(ErrorKind::Postgres, "connection lost: closed by the server"),
+            None => break Error::new(ErrorKind::Lost, "connection lost: closed by the server"),
         }
     };
     // Its frames are among what the gap of the loss stands for.
@@ -221,15 +233,20 @@ async fn execute(client: &Client, plan: &Plan, shared: &Shared) {
     let done = |channel: &str, command, result: Result<(), tokio_postgres::Error>| {
         let result = result.map_err(|error| {
             tracing::warn!(channel, ?command, %error, "refused");
-            Error::postgres(ErrorKind::Postgres, "the server refused to listen", error)
+            Error::query("the server refused to listen", error)
         });
         shared.router().done(channel, command, result);
     };
     match client.batch_execute(&all.join(";")).await {
         Ok(()) => {
             tracing::debug!(commands = all.len(), "committed");
+            let cut = cut_names(client, plan).await;
             for (channel, command) in plan {
-                done(channel, *command, Ok(()));
+                if cut.contains(channel) {
+                    shared.router().done(channel, *command, Err(channel::cut(channel)));
+                } else {
+                    done(channel, *command, Ok(()));
+                }
             }
         }
         Err(error) if error.as_db_error().is_some() && plan.len() > 1 => {
@@ -245,6 +262,21 @@ async fn execute(client: &Client, plan: &Plan, shared: &Shared) {
         // The connection is lost, which its task is about to find out.
         Err(_) => std::future::pending().await,
     }
+}
+
+/// The channels under whose names the server does not listen: in its encoding they are too long,
+/// and `LISTEN` has cut them.
+async fn cut_names(client: &Client, plan: &Plan) -> Vec<Arc<str>> {
+    let listens = plan.iter().filter(|(_, command)| *command == Command::Listen);
+    let mut suspects: Vec<_> =
+        listens.map(|(name, _)| name.clone()).filter(|name| !name.is_ascii()).collect();
+    if !suspects.is_empty()
+        && let Ok(health) = health::ask(client).await
+    {
+        suspects.retain(|name| !health.listening.contains(&**name));
+        return suspects;
+    }
+    Vec::new()
 }
 
 fn sql(channel: &str, command: Command) -> String {

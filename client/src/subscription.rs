@@ -54,7 +54,10 @@ impl<T: FromMessage> Subscription<T> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event<T>, Error>>> {
+        // A full buffer must not keep the task from everything else it waits for.
+        let budget = ready!(tokio::task::coop::poll_proceed(cx));
         let item = ready!(self.membership.subscriber.buffer.poll_next(cx));
+        budget.made_progress();
         Poll::Ready(item.map(|item| match item {
             Item::Message(message) => self.decode(message).map(Event::Message),
             Item::Gap(gap) => Ok(Event::Gap(gap)),

@@ -24,24 +24,6 @@ pub(crate) struct Json<'a>(&'a [u8]);
 /// A `jsonb`, as the server writes it.
 pub(crate) struct Jsonb<'a>(&'a [u8]);
 
-impl<'a> Text<'a> {
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.0
-    }
-}
-
-impl<'a> Json<'a> {
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.0
-    }
-}
-
-impl<'a> Jsonb<'a> {
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.0
-    }
-}
-
 /// A string of the server as UTF-8. `what` names it in errors.
 pub(crate) fn to_utf8<'a>(bytes: &'a [u8], what: &'static str) -> Result<Cow<'a, str>, Error> {
     let unconverted = || {
@@ -52,7 +34,7 @@ pub(crate) fn to_utf8<'a>(bytes: &'a [u8], what: &'static str) -> Result<Cow<'a,
     match Encoding::of_database() {
         Encoding::Utf8 | Encoding::SqlAscii => unconverted(),
         Encoding::Other if bytes.is_ascii() => unconverted(),
-        Encoding::Other => convert(bytes).ok_or(Error::Untranslatable { what }).map(Cow::Owned),
+        Encoding::Other => convert(bytes).ok_or(Error::Untranslatable { what }).map(Cow::Borrowed),
     }
 }
 
@@ -76,8 +58,9 @@ impl Encoding {
     }
 }
 
-/// `None` if a character has no equivalent in UTF-8. The server's own error would quote its bytes.
-fn convert(bytes: &[u8]) -> Option<String> {
+/// `None` if a character has no equivalent in UTF-8, or the encoding no conversion to it. The
+/// server's own error would quote bytes. The result lives in the function's memory context.
+fn convert<'a>(bytes: &[u8]) -> Option<&'a str> {
     let length = i32::try_from(bytes.len()).expect("a varlena is shorter than 1 GiB");
     PgTryBuilder::new(|| {
         // SAFETY: `bytes` is valid in the database's encoding, since the server made it; other
@@ -87,14 +70,21 @@ fn convert(bytes: &[u8]) -> Option<String> {
             let converted = pg_sys::pg_server_to_any(bytes.as_ptr().cast(), length, utf8);
             CStr::from_ptr(converted)
         };
-        converted.to_str().ok().map(str::to_owned)
+        converted.to_str().ok()
     })
+    .catch_when(PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION, |_| None)
     .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| None)
     .execute()
 }
 
 macro_rules! bytes_argument {
     ($type:ident, $sql:literal, $bytes:expr) => {
+        impl<'a> $type<'a> {
+            pub(crate) fn bytes(&self) -> &'a [u8] {
+                self.0
+            }
+        }
+
         // SAFETY: pgrx calls this with a datum of the SQL type named below.
         unsafe impl<'fcx> ArgAbi<'fcx> for $type<'fcx> {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {

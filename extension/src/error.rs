@@ -28,6 +28,8 @@ pub(crate) enum Error {
     Compress { length: usize },
     #[error("cannot notify during recovery")]
     Standby,
+    #[error("cannot notify from a parallel worker")]
+    ParallelWorker,
 }
 
 /// Bytes of a channel name that PostgreSQL takes: `NAMEDATALEN` less one.
@@ -54,6 +56,7 @@ impl Error {
             Self::TooLarge { .. } => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Compress { .. } => ERRCODE_OUT_OF_MEMORY,
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::ParallelWorker => ERRCODE_INVALID_TRANSACTION_STATE,
         }
     }
 
@@ -85,6 +88,9 @@ impl Error {
                  its own."
                     .to_owned()
             }
+            Self::ParallelWorker => {
+                "A function that calls notify_json() is marked PARALLEL SAFE.".to_owned()
+            }
         }
     }
 
@@ -115,6 +121,7 @@ impl Error {
                  notify_json.compress_above_bytes = -1."
             }
             Self::Standby => "Connect to the primary.",
+            Self::ParallelWorker => "Declare the function PARALLEL RESTRICTED or PARALLEL UNSAFE.",
         }
     }
 }

@@ -9,7 +9,7 @@ use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
 use crate::error::{Error, MAX_CHANNEL_BYTES};
-use crate::{json, queue, settings};
+use crate::{queue, settings};
 
 #[pg_extern(name = "notify_json", volatile, parallel_restricted)]
 fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
@@ -43,6 +43,10 @@ fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Opt
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err(Error::Standby);
     }
+    // SAFETY: reads a variable of this backend.
+    if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
+        return Err(Error::ParallelWorker);
+    }
     send(&channel, payload)?;
     Ok(None)
 }
@@ -64,8 +68,8 @@ thread_local! {
 }
 
 /// Splits the text and queues its payloads, all or, when an error ends the transaction, none.
-fn send(channel: &CStr, payload: Checked<'_>) -> Result<(), Error> {
-    let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = payload;
+fn send(channel: &CStr, json: Checked<'_>) -> Result<(), Error> {
+    let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     let options = SplitOptions {
         max_message_bytes: settings::max_message_bytes(),
@@ -84,8 +88,8 @@ fn send(channel: &CStr, payload: Checked<'_>) -> Result<(), Error> {
             }
         };
         let split = splitter.split(&text, &options)?;
-        if let Checked::NotYet(_) = payload {
-            json::check(&text)?;
+        if let Checked::NotYet(_) = json {
+            crate::json::check(&text)?;
         }
         let mut buffer = Vec::with_capacity(MAX_PAYLOAD_BYTES + 1);
         for payload in split.payloads() {

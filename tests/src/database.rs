@@ -32,6 +32,17 @@ impl Database {
         client
     }
 
+    /// A session of its own, as soon as the server takes one.
+    pub async fn connect_when_up(&self) -> Client {
+        loop {
+            if let Ok((client, connection)) = tokio_postgres::connect(&self.url, NoTls).await {
+                tokio::spawn(connection);
+                return client;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Runs a statement in a session of its own.
     pub async fn execute(&self, sql: &str) {
         self.connect().await.batch_execute(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));

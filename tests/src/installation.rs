@@ -11,12 +11,22 @@ pub fn project() -> &'static Path {
 
 /// A command that runs the project's `notify-json`.
 pub fn notify_json() -> Command {
+    program("notify-json")
+}
+
+/// A command that runs `soak`.
+pub fn soak() -> Command {
+    program("soak")
+}
+
+/// A program built for release, in an environment that names no server.
+fn program(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let program = BUILT.get_or_init(|| {
+    let folder = BUILT.get_or_init(|| {
         run(Command::new("make").args(["--silent", "build"]));
-        project().join("target/release/notify-json")
+        project().join("target/release")
     });
-    let mut command = Command::new(program);
+    let mut command = Command::new(folder.join(name));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
         command.env_remove(name);
     }

@@ -15,7 +15,7 @@ mod server_user;
 pub mod texts;
 
 pub use database::{Database, drain, next_message};
-pub use installation::{notify_json, project, psql};
+pub use installation::{notify_json, project, psql, soak};
 pub use persistent::PersistentServer;
 pub use process::{Running, memory};
 pub use proxy::{Fault, Proxy};

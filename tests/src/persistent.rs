@@ -39,7 +39,7 @@ impl PersistentServer {
     /// Stops the server of this name, if it runs, and removes its folder.
     pub fn stop(name: &str) {
         let folder = folder(name);
-        if folder.join("data/postmaster.pid").exists() {
+        if is_running(&folder) {
             run(pg_ctl(&folder, "stop").args(["--mode", "fast"]));
         }
         if folder.exists() {
@@ -57,9 +57,18 @@ fn folder(name: &str) -> PathBuf {
     private_folder().join(name)
 }
 
+/// Whether this folder's own server runs: a copy of the folder, or one left by a crash, names a
+/// process that is not.
+fn is_running(folder: &Path) -> bool {
+    let data = folder.join("data");
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    file.lines().nth(1).map(Path::new) == Some(&data)
+        && pg_ctl(folder, "status").output().is_ok_and(|output| output.status.success())
+}
+
 fn pg_ctl(folder: &Path, action: &str) -> std::process::Command {
     let mut command = as_server_user(&programs().join("pg_ctl"), folder);
-    command.args([action, "--silent", "--wait", "--pgdata"]).arg(folder.join("data"));
+    command.args([action, "--silent", "--pgdata"]).arg(folder.join("data"));
     command
 }
 

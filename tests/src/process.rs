@@ -45,16 +45,6 @@ impl Running {
         stdin.flush().expect("the program reads its input");
     }
 
-    /// Closes its standard input.
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
-    /// Closes the reading end of its standard output once the next line is there.
-    pub fn close_stdout(&mut self) {
-        self.stdout = channel().1;
-    }
-
     /// The next line of its standard output, without the line feed. Waits for it.
     pub fn line(&mut self) -> String {
         self.stdout.recv().unwrap_or_else(|_| panic!("no more output: {}", self.errors()))

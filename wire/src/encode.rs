@@ -74,6 +74,11 @@ impl Encoded {
         self.compressed.len()
     }
 
+    /// Bytes of the text, as the header announced them.
+    pub fn text_bytes(&self) -> usize {
+        self.length
+    }
+
     /// The compressed form as it travelled, in base64.
     pub fn to_base64(&self) -> String {
         BASE64.encode_to_string(&self.compressed)

@@ -191,7 +191,7 @@ impl Joiner {
         };
         let incomplete = if continued { None } else { self.give_up() };
         let joined = match payload {
-            Ok(Payload::Bare(_)) => Ok(Joined::Bare),
+            Ok(Payload::Bare(text)) => self.check_bare(text.len()),
             Ok(Payload::Doorbell) => Ok(Joined::Doorbell),
             Ok(Payload::Frame(frame)) => self.push_frame(sender, channel, frame),
             Err(error) => Err(error.into()),
@@ -206,6 +206,14 @@ impl Joiner {
             Incomplete { channel: key.channel.clone(), received: next.index, count: next.count };
         self.given_up = Some(key);
         Some(incomplete)
+    }
+
+    fn check_bare(&self, length: usize) -> Result<Joined, JoinError> {
+        let limit = self.limits.max_message_bytes;
+        if length > limit {
+            return Err(JoinError::TooLarge { length: length as u64, limit });
+        }
+        Ok(Joined::Bare)
     }
 
     fn push_frame(

@@ -68,6 +68,8 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// A splitter with a compression context of its own.
+    ///
     /// # Errors
     /// If there is no memory for a compression context.
     pub fn new() -> io::Result<Self> {
@@ -77,7 +79,7 @@ impl Splitter {
     /// Decides how `text` travels. It need not be JSON, but the receiver will expect it to be.
     ///
     /// # Errors
-    /// [`SplitError::TooLarge`] beyond the limit.
+    /// [`SplitError::TooLarge`] beyond the limit, [`SplitError::Compress`] for want of memory.
     pub fn split<'a>(
         &mut self,
         text: &'a str,

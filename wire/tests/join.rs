@@ -178,6 +178,14 @@ fn headers_that_lie_are_refused_before_anything_is_allocated() {
 }
 
 #[test]
+fn the_limit_holds_for_bare_messages_too() {
+    let mut joiner = Joiner::new(Limits { max_message_bytes: 3 });
+    assert!(matches!(push(&mut joiner, "[1]").joined, Ok(Joined::Bare)));
+    let error = push(&mut joiner, "[10]").joined.unwrap_err();
+    assert_eq!(error, JoinError::TooLarge { length: 4, limit: 3 });
+}
+
+#[test]
 fn the_rest_of_a_refused_message_is_passed_over() {
     let frames = frames(&text(3, 40_000), false);
     let mut joiner = Joiner::new(Limits { max_message_bytes: 39_999 });

@@ -98,6 +98,32 @@ async fn a_signal_prints_what_was_received_and_exits_0() {
 }
 
 #[tokio::test]
+async fn a_reader_of_the_output_that_stalls_holds_up_nobody_and_loses_nothing() {
+    let database = Server::shared().database().await;
+    let client = database.connect().await;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"exec "$0" "$@" >"$PIPE""#]).arg(notify_json().get_program());
+    command.args(["listen", "c", "--payload-only", "--url", database.url()]).env("PIPE", &pipe);
+    let mut running = Running::start(&mut command);
+    let reader = std::fs::File::open(&pipe).unwrap();
+    running.wait_for_error_line("listening on c");
+    // Far more than a pipe holds.
+    let text = texts::incompressible(1_000_000, 1);
+    for _ in 0..20 {
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
+    }
+    let usage = "SELECT pg_notification_queue_usage()";
+    while client.query_one(usage, &[]).await.unwrap().get::<_, f64>(0) > 0.0 {}
+    running.signal(Signal::SIGTERM);
+    let printed = std::io::read_to_string(reader).unwrap();
+    assert!(printed == format!("{text}\n").repeat(20), "what was received is printed");
+    assert_eq!(running.finish().0, Some(0));
+}
+
+#[tokio::test]
 async fn a_closed_pipe_is_no_error() {
     let database = Server::shared().database().await;
     let command = format!(
@@ -153,6 +179,7 @@ async fn errors_exit_1_and_say_what_to_do() {
     let (code, output, errors) = publish(&database, &["c", "{"]).finish();
     assert_eq!((code, output.as_str()), (Some(1), ""));
     assert!(errors.contains("payload is not valid JSON"), "{errors}");
+    assert_eq!(publish(&database, &["c", "-1"]).finish().0, Some(0), "-1 is JSON");
     assert!(errors.contains("HINT"), "{errors}");
 
     let mut lines = publish(&database, &["c", "--lines"]);

@@ -2,6 +2,7 @@
 //! sent from then on.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use notify_json_client::{
     Subscription, publish, publish_json,
 };
 use notify_json_tests::{
-    Database, Fault, Proxy, Server, ServerOptions, drain, next_message, texts,
+    Database, Fault, Proxy, Running, Server, ServerOptions, drain, next_message, soak, texts,
 };
+use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 fn milliseconds(milliseconds: u64) -> Duration {
@@ -279,12 +281,7 @@ async fn giving_up_ends_the_streams_with_the_cause() {
     let mut subscription = listener.subscribe::<u32>("a").await.unwrap();
     proxy.set(Fault::Refuse);
     proxy.reset();
-    let error = loop {
-        match subscription.recv().await.unwrap() {
-            Err(error) => break error,
-            Ok(event) => panic!("{event:?}"),
-        }
-    };
+    let error = subscription.recv().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(subscription.recv().await.is_none());
     let error = listener.subscribe::<u32>("a").await.unwrap_err();
@@ -410,4 +407,90 @@ async fn who_does_not_care_about_gaps_says_messages() {
     case.one_gap_and_on().await;
     publish(&case.sender, "c", &1).await.unwrap();
     assert_eq!(messages.next().await.unwrap().unwrap(), 1);
+}
+
+#[test]
+fn a_short_soak() {
+    for arguments in [&["slow-reader", "1000000"][..], &["faults", "20", "7"]] {
+        let (code, output, errors) = Running::start(soak().args(arguments)).finish();
+        assert_eq!(code, Some(0), "{output}{errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_channels_come_and_go_while_connections_are_cut() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let proxy = Proxy::start(server.port()).await;
+    let listener = Arc::new(quick(&proxy.url(&database)).connect().await.unwrap());
+    let mut tasks = JoinSet::new();
+    for task in 0..50_u64 {
+        let (listener, sender) = (listener.clone(), database.connect().await);
+        tasks.spawn(async move {
+            let mut random = fastrand::Rng::with_seed(task);
+            for round in 0..20_u64 {
+                let channel = format!("c{}", random.u32(0..500));
+                let mut subscription = listener.subscribe::<(u64, u64)>(&channel).await.unwrap();
+                publish(&sender, &channel, &(task, round)).await.unwrap();
+                // What was sent after subscribe returned arrives, or a gap says it may not have.
+                loop {
+                    match subscription.recv().await.unwrap().unwrap() {
+                        Event::Message(message) if message == (task, round) => break,
+                        Event::Message(_) => {}
+                        Event::Gap(_) => break,
+                    }
+                }
+            }
+        });
+    }
+    let mut cuts = 0;
+    while let Some(finished) = tasks.join_next().await {
+        finished.unwrap();
+        if cuts < 20 {
+            cuts += 1;
+            proxy.close();
+        }
+    }
+    let kept = listener.subscribe::<u32>("kept").await.unwrap();
+    loop {
+        // Between two connections there is nobody to ask.
+        match listener.listening_channels().await {
+            Ok(channels) if channels == ["kept".to_owned()].into() => break,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    drop(kept);
+}
+
+#[tokio::test]
+async fn a_text_that_ends_the_listeners_session_is_a_gap() {
+    let database = Server::shared().database_with_encoding("SQL_ASCII").await;
+    let listener = quick(database.url()).connect().await.unwrap();
+    let mut subscription = listener.subscribe::<u32>("a").await.unwrap();
+    // The server cannot convert it at delivery, and ends the session of whoever listens.
+    database.execute(r"SELECT pg_notify('a', E'\xff')").await;
+    let gap = subscription.recv().await.unwrap().unwrap();
+    assert!(matches!(gap, Event::Gap(Gap::Reconnected { .. })), "{gap:?}");
+    database.execute("SELECT notify_json('a', '1')").await;
+    assert_eq!(next_message(&mut subscription).await, 1);
+}
+
+#[test]
+fn a_runtime_that_is_dropped_leaves_nobody_waiting() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let (listener, mut subscription) = first.block_on(async {
+        let listener = Server::shared().database().await.listener().await;
+        let subscription = listener.subscribe::<u32>("a").await.unwrap();
+        (listener, subscription)
+    });
+    drop(first);
+    second.block_on(async {
+        let error = subscription.recv().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(subscription.recv().await.is_none());
+        let error = listener.subscribe::<u32>("a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        listener.shutdown().await;
+    });
 }

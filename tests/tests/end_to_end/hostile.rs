@@ -109,13 +109,8 @@ async fn missing_and_interleaved_frames_are_gaps() {
     send(&other, "2").await;
     assert_eq!(gap(&mut subscription).await, incomplete(1, count), "of the first");
     assert_eq!(gap(&mut subscription).await, incomplete(1, count), "of the second");
-    loop {
-        match subscription.recv().await.unwrap().unwrap() {
-            Event::Gap(Gap::Incomplete { received: 0, .. }) => {}
-            Event::Message(message) => break assert_eq!(message.json().unwrap(), "2"),
-            Event::Gap(gap) => panic!("{gap}"),
-        }
-    }
+    assert_eq!(gap(&mut subscription).await, incomplete(0, count), "of the first's second frame");
+    assert_eq!(next_message(&mut subscription).await.json().unwrap(), "2");
 
     let tail = frames(&texts::string("z", 30_000, 3), false);
     send(&one, &tail[2]).await;
@@ -170,4 +165,18 @@ async fn a_message_over_the_listeners_limit_is_one_error() {
         client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
         assert_eq!(next_message(&mut subscription).await.json().unwrap(), text);
     }
+}
+
+#[tokio::test]
+async fn the_listeners_limit_holds_for_bare_messages_too() {
+    let database = Server::shared().database().await;
+    let config: notify_json_client::ListenerConfig = database.url().parse().unwrap();
+    let listener = config.max_message_bytes(100).connect().await.unwrap();
+    let mut subscription = listener.subscribe::<Message>("c").await.unwrap();
+    let client = database.connect().await;
+    for text in [texts::string("x", 101, 1), texts::string("x", 100, 1)] {
+        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
+    }
+    assert_eq!(error(&mut subscription).await.kind(), ErrorKind::Frame);
+    assert_eq!(next_message(&mut subscription).await.json().unwrap().len(), 100);
 }

@@ -1,6 +1,6 @@
 //! What a message of 16 MiB costs at most.
 
-use notify_json_tests::{Running, Server, memory, notify_json, texts};
+use notify_json_tests::{Database, Running, Server, memory, notify_json, soak, texts};
 
 const BYTES: usize = 16 << 20;
 
@@ -36,7 +36,12 @@ async fn a_receiver_holds_at_most_three_times_the_message() {
 
 #[tokio::test]
 async fn a_senders_backend_holds_at_most_four_times_the_message() {
-    let database = Server::shared().database().await;
+    for encoding in ["UTF8", "LATIN1"] {
+        a_senders_backend(&Server::shared().database_with_encoding(encoding).await).await;
+    }
+}
+
+async fn a_senders_backend(database: &Database) {
     for (compress, text) in [
         ("-1", texts::string("abc", BYTES, 1)),
         ("7999", texts::string("abc", BYTES, 1)),
@@ -55,4 +60,28 @@ async fn a_senders_backend_holds_at_most_four_times_the_message() {
         let above = peak - idle;
         assert!(above <= 4 * BYTES as u64, "{above} bytes above idle, compress above {compress}");
     }
+}
+
+#[tokio::test]
+async fn forged_frames_and_bombs_stay_within_the_buffers_bound() {
+    let database = Server::shared().database().await;
+    let client = database.connect().await;
+    let mut soak = Running::start(soak().args(["sleeper", database.url()]));
+    assert_eq!(soak.line(), "ready");
+    let (idle, _) = memory(soak.pid());
+    client
+        .batch_execute(
+            "SELECT pg_notify('c', '~1 ' || lpad(to_hex(n), 16, '0') || E' 0/2 json 8000\nx')
+             FROM generate_series(1, 200000) n",
+        )
+        .await
+        .unwrap();
+    for number in 0..200 {
+        let send = "SELECT notify_json('c', to_json(repeat('x', 1000000) || $1::int))";
+        client.execute(send, &[&number]).await.unwrap();
+    }
+    client.batch_execute("SELECT notify_json('c', '\"end\"')").await.unwrap();
+    assert_eq!(soak.line(), "end");
+    let above = memory(soak.pid()).1 - idle;
+    assert!(above < 64 << 20, "{above} bytes above idle, of which the buffer may hold 8 MiB");
 }

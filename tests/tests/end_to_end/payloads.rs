@@ -93,12 +93,45 @@ async fn every_size_around_full_frames() {
 }
 
 #[tokio::test]
+async fn every_size_around_full_compressed_frames() {
+    let database = Server::shared().database().await;
+    let mut pair = pair(&database, true).await;
+    // Half of it compresses to nothing, so that the whole travels as zstd.
+    let text = |bytes: usize| {
+        let random = texts::incompressible(bytes / 2, 1);
+        format!("[{random},{:>1$}", "1]", bytes - random.len() - 2)
+    };
+    let options = SplitOptions::default();
+    let mut splitter = Splitter::new().unwrap();
+    let mut frame_count = |bytes: usize| {
+        let text = text(bytes);
+        splitter.split(&text, &options).unwrap().payloads().len()
+    };
+    let mut largest: Vec<usize> = Vec::new();
+    for start in (12_000..60_000).step_by(500) {
+        if frame_count(start) < frame_count(start + 500) {
+            let last =
+                (start..start + 500).rfind(|&bytes| frame_count(bytes) == frame_count(start));
+            largest.push(last.unwrap());
+        }
+    }
+    assert!(largest.len() >= 3, "{largest:?}");
+    for bytes in largest {
+        pair.check((bytes - 4..bytes + 6).map(text)).await;
+    }
+}
+
+#[tokio::test]
 async fn characters_of_every_length_across_every_frame_boundary() {
     let database = Server::shared().database().await;
     for compress in [false, true] {
         let mut pair = pair(&database, compress).await;
         for unit in CHARACTERS {
-            pair.check((80_000..80_004).map(|bytes| texts::string(unit, bytes, bytes))).await;
+            for shift in 0..unit.len() {
+                let text =
+                    format!("[\"{}\",{}]", "x".repeat(shift), texts::string(unit, 80_000, 1));
+                pair.check([text]).await;
+            }
         }
     }
 }

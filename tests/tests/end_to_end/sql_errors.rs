@@ -168,6 +168,18 @@ async fn parallel_queries_send_from_the_leader() {
         .await
         .unwrap();
     notify_json_tests::drain(&mut subscription, 1_000).await;
+
+    client
+        .batch_execute(
+            "CREATE FUNCTION mislabelled(n int) RETURNS bigint LANGUAGE plpgsql PARALLEL SAFE
+                 AS $$ BEGIN RETURN notify_json('c', to_json(n)); END $$",
+        )
+        .await
+        .unwrap();
+    let error = refused(&client, "SELECT count(mislabelled(n)) FROM numbers").await;
+    assert_eq!(error.code().code(), "25000");
+    assert_eq!(error.message(), "cannot notify from a parallel worker");
+    assert!(error.detail().is_some() && error.hint().is_some());
 }
 
 #[tokio::test]

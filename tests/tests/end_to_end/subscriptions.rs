@@ -41,7 +41,47 @@ async fn names_that_cannot_work_never_reach_the_server() {
         let error = notify_json_client::publish(&client, name, &1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Channel);
     }
+    let none: [&str; 0] = [];
+    let error = listener.subscribe_many::<u32>(none).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Channel);
     assert!(listener.listening_channels().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_the_server_would_cut_is_refused() {
+    let database = Server::shared().database_with_encoding("EUC_JP").await;
+    let listener = database.listener().await;
+    // 62 bytes of UTF-8, but 93 of EUC_JP.
+    let error = listener.subscribe::<u32>(&"ă".repeat(31)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Channel);
+    assert!(error.to_string().contains("in the database's encoding"), "{error}");
+    listener.subscribe::<u32>(&"ă".repeat(21)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_with_everything_waiting_lets_others_run() {
+    let database = Server::shared().database().await;
+    let listener = database.listener().await;
+    let mut subscription = listener.subscribe::<u32>("c").await.unwrap();
+    let send = "SELECT notify_json('c', to_json(n)) FROM generate_series(1, 20000) n";
+    database.execute(send).await;
+    while listener.counts().received < 20_000 {
+        tokio::task::yield_now().await;
+    }
+    let reading = async { drain(&mut subscription, 20_000).await.len() };
+    let mut turns = 0;
+    let other = async {
+        loop {
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        read = reading => assert_eq!(read, 20_000),
+        () = other => {}
+    }
+    assert!(turns > 10, "the other ran {turns} times meanwhile");
 }
 
 #[tokio::test]
