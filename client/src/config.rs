@@ -4,8 +4,11 @@ use std::str::FromStr;
 
 use notify_json_wire::{DEFAULT_MAX_MESSAGE_BYTES, Limits};
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::buffer::Bounds;
-use crate::{Error, ErrorKind, Listener};
+use crate::connect::Connector;
+use crate::{Error, Listener};
 
 /// How a [`Listener`] connects and what it accepts.
 ///
@@ -22,12 +25,20 @@ use crate::{Error, ErrorKind, Listener};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ListenerConfig {
-    pub(crate) postgres: tokio_postgres::Config,
+    pub(crate) connector: Connector,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
 }
 
 impl ListenerConfig {
+    /// Connects as the PG* variables of libpq say, with the rules of [`connect`](crate::connect()).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if one of them is of no use.
+    pub fn from_env() -> Result<Self, Error> {
+        "".parse()
+    }
+
     /// The longest JSON text accepted, in bytes. Default 16 MiB, as
     /// `notify_json.max_message_bytes` on the server. A longer one is an
     /// [`ErrorKind::Frame`] item.
@@ -53,7 +64,8 @@ impl ListenerConfig {
     /// Connects.
     ///
     /// # Errors
-    /// [`ErrorKind::Connect`] with the cause as `source()`.
+    /// [`ErrorKind::Connect`] with the cause as `source()`, or
+    /// [`ErrorKind::Config`] if a certificate cannot be read.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -62,26 +74,31 @@ impl ListenerConfig {
     }
 }
 
-impl From<tokio_postgres::Config> for ListenerConfig {
-    fn from(mut postgres: tokio_postgres::Config) -> Self {
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("notify_json");
-        }
+impl From<Connector> for ListenerConfig {
+    fn from(connector: Connector) -> Self {
         Self {
-            postgres,
+            connector,
             limits: Limits { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
             bounds: Bounds { messages: 65_536, bytes: 64 << 20 },
         }
     }
 }
 
+impl From<tokio_postgres::Config> for ListenerConfig {
+    /// Takes what is set, and nothing from the environment. Keepalive, time limits and
+    /// `application_name` have the defaults of [`connect`](crate::connect()) where they are not
+    /// set. TLS trusts any certificate, since a `Config` does not say whom to trust.
+    fn from(postgres: tokio_postgres::Config) -> Self {
+        Connector::from(postgres).into()
+    }
+}
+
 impl FromStr for ListenerConfig {
     type Err = Error;
 
-    /// Reads a URL (`postgres://user@host/database`) or `key=value` pairs, as libpq takes them.
+    /// Reads a URL (`postgres://user@host/database`) or `key=value` pairs, with the rules of
+    /// [`connect`](crate::connect()).
     fn from_str(connection: &str) -> Result<Self, Error> {
-        connection.parse::<tokio_postgres::Config>().map(Self::from).map_err(|error| {
-            Error::postgres(ErrorKind::Config, "connection string is not one", error)
-        })
+        Connector::parse(connection).map(Self::from)
     }
 }

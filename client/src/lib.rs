@@ -30,6 +30,7 @@
 mod buffer;
 mod channel;
 mod config;
+mod connect;
 mod error;
 mod event;
 mod listener;
@@ -40,6 +41,7 @@ mod session;
 mod subscription;
 
 pub use config::ListenerConfig;
+pub use connect::connect;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Gap};
 pub use listener::Listener;

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio_postgres::NoTls;
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::buffer::{Bounds, Buffer};
 use crate::router::Registration;
 use crate::session::{self, Shared};
 use crate::subscription::Membership;
-use crate::{Error, ErrorKind, FromMessage, ListenerConfig, Subscription, channel};
+use crate::{Error, FromMessage, ListenerConfig, Subscription, channel};
 
 /// A connection of its own that listens to any number of channels.
 ///
@@ -49,11 +50,7 @@ impl Listener {
     }
 
     pub(crate) async fn from_config(config: ListenerConfig) -> Result<Self, Error> {
-        let (client, connection) = config
-            .postgres
-            .connect(NoTls)
-            .await
-            .map_err(|error| Error::postgres(ErrorKind::Connect, "cannot connect", error))?;
+        let (client, connection) = config.connector.connect().await?;
         tracing::info!("connected");
         let client = Arc::new(client);
         let shared = Shared::new(client.clone());
