@@ -35,7 +35,8 @@ impl Publish {
             let text = "--lines reads messages from standard input, but a JSON text is given";
             crate::Arguments::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
-        let client = notify_json_client::connect(self.connection.string()).await?;
+        let (client, connection) = notify_json_client::connect(self.connection.string()).await?;
+        let connection = tokio::spawn(connection);
         match self.json.as_deref() {
             None | Some("-") if self.lines => self.send_lines(&client).await?,
             None | Some("-") => {
@@ -45,6 +46,8 @@ impl Publish {
             }
             Some(json) => self.send(&client, json).await?,
         }
+        drop(client);
+        connection.await??;
         Ok(ExitCode::SUCCESS)
     }
 

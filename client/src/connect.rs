@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio_postgres::config::{LoadBalanceHosts, SslMode};
+use tokio_postgres::config::{LoadBalanceHosts, SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Socket};
 
@@ -29,8 +29,17 @@ use self::servers::Server;
 use self::tls::Tls;
 use crate::{Error, ErrorKind};
 
-/// Connects with the rules of libpq and gives the connection a task of its own, for publishing and
-/// other queries. The task ends with the client, or logs why the connection was lost.
+/// Connects with the rules of libpq, for publishing and other queries. As with `tokio_postgres`,
+/// the second part is the connection itself, which ends with the client: spawn it.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), notify_json_client::Error> {
+/// let (client, connection) = notify_json_client::connect("postgres://localhost/shop").await?;
+/// tokio::spawn(connection);
+/// notify_json_client::publish(&client, "orders", &["paid"]).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// `connection` is a URL (`postgres://user@host:port/database?sslmode=verify-full`) or `key=value`
 /// pairs. What it leaves open is taken from a service file (`service`), then from the PG*
@@ -50,18 +59,17 @@ use crate::{Error, ErrorKind};
 ///
 /// # Errors
 /// [`ErrorKind::Config`] if a parameter is unknown or of no use, [`ErrorKind::Connect`] with the
-/// cause as `source()`. No error shows a password.
+/// cause as `source()`; from the connection [`ErrorKind::Postgres`] if it is lost. No error shows
+/// a password.
 ///
 /// # Cancel safety
-/// Dropping the future closes the connection.
-pub async fn connect(connection: &str) -> Result<Client, Error> {
+/// Dropping the future, or the connection, closes the connection.
+pub async fn connect(
+    connection: &str,
+) -> Result<(Client, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let (client, connection) = Connector::parse(connection)?.connect().await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::error!(error = &error as &dyn std::error::Error, "connection lost");
-        }
-    });
-    Ok(client)
+    let lost = |error| Error::postgres(ErrorKind::Postgres, "connection lost", error);
+    Ok((client, async move { connection.await.map_err(lost) }))
 }
 
 /// The one type of connection, encrypted or not.
@@ -91,13 +99,19 @@ impl Connector {
 
     fn with_variables(connection: &str, variables: Variables<'_>) -> Result<Self, Error> {
         let parameters = Parameters::gather(connection, variables)?;
-        let tls = Tls::from_parameters(&parameters, variables)?;
+        let servers = servers::from_parameters(&parameters)?;
+        // As in libpq, what is said about TLS is not for Unix sockets, be it of use or not.
+        let tls = if servers.iter().all(Server::is_local) {
+            Tls::with_anyone(SslMode::Disable, SslNegotiation::Postgres)
+        } else {
+            Tls::from_parameters(&parameters, variables)?
+        };
         let mut config = settings::config(&parameters)?;
         config.ssl_mode(tls.mode).ssl_negotiation(tls.negotiation);
         let default_passfile = || Some(home(variables)?.join(".pgpass"));
         Ok(Self {
             config,
-            servers: servers::from_parameters(&parameters)?,
+            servers,
             tls,
             passfile: parameters.path("passfile").or_else(default_passfile),
             timeout: settings::timeout(&parameters)?,
@@ -233,6 +247,14 @@ mod tests {
             assert!(!format!("{connector:?}").contains("SECRET"));
             let connector = Connector::from(text.parse::<Config>().unwrap());
             assert!(!format!("{connector:?}").contains("SECRET"));
+        }
+    }
+
+    #[test]
+    fn tls_is_not_for_unix_sockets() {
+        for (text, works) in [("host=/run", true), ("host=/run,db", false)] {
+            let text = format!("{text} sslmode=verify-full");
+            assert_eq!(Connector::with_variables(&text, &lookup(&[])).is_ok(), works, "{text}");
         }
     }
 

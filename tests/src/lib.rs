@@ -18,3 +18,4 @@ pub use installation::{notify_json, project, psql};
 pub use persistent::PersistentServer;
 pub use process::{Running, memory};
 pub use server::{Server, ServerOptions};
+pub use server_user::own;

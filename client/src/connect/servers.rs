@@ -25,6 +25,11 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Whether it is a Unix socket.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.host, Host::Unix(_))
+    }
+
     /// The addresses to try; `None` for a Unix socket.
     pub(super) async fn addresses(&self) -> io::Result<Vec<Option<IpAddr>>> {
         match (&self.host, self.address) {
@@ -43,7 +48,7 @@ impl Server {
         config.port(self.port);
         match &self.host {
             Host::Tcp(name) => config.host(name),
-            // Nobody can listen in on a Unix socket; as in libpq, sslmode does not apply to it.
+            // As in libpq, sslmode is not for Unix sockets.
             Host::Unix(folder) => config.host_path(folder).ssl_mode(SslMode::Disable),
         };
         if let Some(address) = address {
