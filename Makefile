@@ -40,6 +40,7 @@ test: setup build ## Run every test, against servers that the tests start themse
 lint: setup ## Check the formatting and run clippy over everything
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR) -- -D warnings
 
 .PHONY: bench

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 log=target/test.log
 status=0
 {
+  cargo test -p notify-json-client --lib --no-default-features
   cargo test --workspace --exclude notify_json --doc --no-fail-fast
   cargo test --workspace --exclude notify_json --lib --bins --tests --benches --no-fail-fast
 } 2>&1 | tee "$log" || status=$?

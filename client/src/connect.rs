@@ -197,6 +197,7 @@ impl From<Config> for Connector {
 
 /// One attempt at one address. With sslmode=prefer it is made again in plain text if TLS is what
 /// it failed for, as libpq does.
+#[cfg_attr(not(feature = "tls"), allow(clippy::clone_on_copy))]
 async fn attempt(
     mut config: Config,
     tls: &encryption::Connector,
