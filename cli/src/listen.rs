@@ -14,7 +14,9 @@ use crate::output::{self, Format};
 /// Print one JSON object a line for every message, as {"channel":"orders","payload":{…}}.
 ///
 /// The payload is printed as it was sent, save that line breaks between tokens become spaces. One
-/// that is not JSON is printed as {"channel":…,"error":…,"raw":…}.
+/// that is not JSON is printed as {"channel":…,"error":…,"raw":…}. Where messages may be missing,
+/// as after a lost connection, {"channel":…,"gap":{"reason":…}} is printed for every channel
+/// concerned.
 #[derive(Args)]
 pub(crate) struct Listen {
     #[command(flatten)]
@@ -22,7 +24,7 @@ pub(crate) struct Listen {
     /// Channels to listen on.
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// Print the payload alone; what is not JSON goes to standard error.
+    /// Print the payload alone; what is not JSON, and gaps, go to standard error.
     #[arg(long)]
     payload_only: bool,
     /// Exit after this many messages.
@@ -31,29 +33,38 @@ pub(crate) struct Listen {
     /// Exit with code 3 after this time, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Exit with code 4 where messages may be missing, after printing the gap.
+    #[arg(long)]
+    fail_on_gap: bool,
     /// Longest JSON text accepted, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
     max_message_bytes: usize,
 }
 
 const TIMED_OUT: u8 = 3;
+const GAP: u8 = 4;
 
 impl Listen {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let mut stopped = std::pin::pin!(stopped(self.timeout));
-        let mut printer = Printer { format: self.format(), remaining: self.count };
+        let mut printer = Printer {
+            format: self.format(),
+            remaining: self.count,
+            channels: &self.channels,
+            fail_on_gap: self.fail_on_gap,
+        };
         let (listener, mut subscription) = tokio::select! {
             connected = self.connect() => connected?,
             code = &mut stopped => return code,
         };
         let code = tokio::select! {
-            done = printer.print_all(&mut subscription) => return done.map(|()| ExitCode::SUCCESS),
+            done = printer.print_all(&mut subscription) => return done,
             code = &mut stopped => code?,
         };
         // What has been received is printed before leaving.
         listener.shutdown().await;
-        printer.print_all(&mut subscription).await?;
-        Ok(code)
+        let printed = printer.print_all(&mut subscription).await?;
+        Ok(if printed == ExitCode::SUCCESS { code } else { printed })
     }
 
     fn format(&self) -> Format {
@@ -91,31 +102,37 @@ async fn stopped(timeout: Option<Duration>) -> Result<ExitCode> {
     }
 }
 
-struct Printer {
+struct Printer<'a> {
     format: Format,
     /// Messages still to print; `None` for all.
     remaining: Option<u64>,
+    channels: &'a [String],
+    fail_on_gap: bool,
 }
 
-impl Printer {
-    /// Prints until the stream ends or the last message that was asked for.
-    async fn print_all(&mut self, subscription: &mut Subscription<Message>) -> Result<()> {
+impl Printer<'_> {
+    /// Prints until the stream ends, the last message that was asked for, or a gap that shall end
+    /// it.
+    async fn print_all(&mut self, subscription: &mut Subscription<Message>) -> Result<ExitCode> {
         while self.remaining != Some(0) {
             match subscription.recv().await {
                 Some(Ok(Event::Message(message))) => output::print_message(&message, self.format)?,
                 Some(Ok(Event::Gap(gap))) => {
-                    eprintln!("notify-json: {gap}");
+                    output::print_gap(&gap, self.channels, self.format)?;
+                    if self.fail_on_gap {
+                        return Ok(GAP.into());
+                    }
                     continue;
                 }
                 Some(Err(error)) if error.raw().is_some() => {
                     output::print_error(&error, self.format)?;
                 }
                 Some(Err(error)) => return Err(error.into()),
-                None => return Ok(()),
+                None => break,
             }
             self.remaining = self.remaining.map(|remaining| remaining - 1);
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -23,7 +23,7 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, interrupted, or the reader of standard output is gone; 1 error; 2 usage; \
-3 timeout.";
+3 timeout; 4 gap, with --fail-on-gap.";
 
 #[derive(Subcommand)]
 enum Command {

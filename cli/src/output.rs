@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use notify_json_client::{Error, Message};
+use notify_json_client::{Error, Gap, Message};
 use serde::de::IgnoredAny;
+use serde_json::json;
 
 /// How a message becomes a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,30 @@ pub(crate) fn print_error(error: &Error, format: Format) -> io::Result<()> {
         }
         Format::PayloadOnly => writeln!(io::stderr(), "notify-json: {channel}: {text}"),
     }
+}
+
+/// Prints that messages may be missing, once for each channel concerned.
+pub(crate) fn print_gap(gap: &Gap, subscribed: &[String], format: Format) -> io::Result<()> {
+    if format == Format::PayloadOnly {
+        return writeln!(io::stderr(), "notify-json: gap: {gap}");
+    }
+    let (channels, gap) = match gap {
+        Gap::Reconnected { down_for } => {
+            let seconds = down_for.as_secs_f64();
+            (subscribed, json!({"reason": "reconnected", "down_for_seconds": seconds}))
+        }
+        Gap::Lagged { missed } => (subscribed, json!({"reason": "lagged", "missed": missed})),
+        Gap::Incomplete { channel, received, count } => {
+            let gap = json!({"reason": "incomplete", "received": received, "count": count});
+            (std::slice::from_ref(channel), gap)
+        }
+        gap => (subscribed, json!({"reason": gap.to_string()})),
+    };
+    let mut out = io::stdout().lock();
+    for channel in channels {
+        writeln!(out, r#"{{"channel":{},"gap":{gap}}}"#, quoted(channel))?;
+    }
+    out.flush()
 }
 
 /// JSON strings hold no raw line breaks, so those of a valid text are white space.

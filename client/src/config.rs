@@ -1,14 +1,43 @@
 //! How a listener connects and what it accepts.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use notify_json_wire::{DEFAULT_MAX_MESSAGE_BYTES, Limits};
 
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::buffer::Bounds;
+use crate::backoff::Backoff;
 use crate::connect::Connector;
+use crate::health::Heartbeat;
 use crate::{Error, Listener};
+
+/// What may wait for one subscriber, and what happens beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages that may wait. Default 65,536.
+    pub messages: usize,
+    /// Bytes that may wait, as they are held: compressed ones compressed. Default 64 MiB. One
+    /// message may always wait, however large.
+    pub bytes: usize,
+    /// What happens to a message beyond them. Default [`Overflow::DropOldest`].
+    pub overflow: Overflow,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { messages: 65_536, bytes: 64 << 20, overflow: Overflow::DropOldest }
+    }
+}
+
+/// What happens when a subscriber is slower than its [`Bounds`] are wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest messages give way to a [`Gap::Lagged`](crate::Gap::Lagged) in their place.
+    DropOldest,
+    /// The subscription yields what waits, then an [`ErrorKind::Overflow`] error, and ends.
+    Close,
+}
 
 /// How a [`Listener`] connects and what it accepts.
 ///
@@ -28,6 +57,9 @@ pub struct ListenerConfig {
     pub(crate) connector: Connector,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
+    pub(crate) backoff: Backoff,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) wait_for_server: bool,
 }
 
 impl ListenerConfig {
@@ -47,25 +79,53 @@ impl ListenerConfig {
         self
     }
 
-    /// Messages that may wait for one subscriber, at least 1. Default 65,536. Beyond them the
-    /// oldest give way to a [`Gap::Lagged`](crate::Gap::Lagged).
-    pub fn buffer_messages(mut self, messages: usize) -> Self {
-        self.bounds.messages = messages;
+    /// What may wait for a subscriber, unless
+    /// [`subscribe_bounded`](Listener::subscribe_bounded) says otherwise.
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
-    /// Bytes that may wait for one subscriber. Default 64 MiB. Beyond them the oldest messages
-    /// give way to a [`Gap::Lagged`](crate::Gap::Lagged); a single message is always kept.
-    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.bounds.bytes = bytes;
+    /// The delays before connecting again after a loss: each is random, up to a bound that starts
+    /// at `min` and doubles up to `max`. Default 100 ms and 30 s.
+    pub fn reconnect_delay(mut self, min: Duration, max: Duration) -> Self {
+        (self.backoff.min_delay, self.backoff.max_delay) = (min, max);
+        self
+    }
+
+    /// Attempts to connect again after a loss, before every subscription ends with the last error.
+    /// Default `None`: for ever.
+    pub fn reconnect_attempts(mut self, attempts: Option<u32>) -> Self {
+        self.backoff.max_attempts = attempts;
+        self
+    }
+
+    /// How often the server is asked whether it still listens for us, and how long it may stay
+    /// silent then before the connection counts as lost. Default every 10 s and 5 s.
+    pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.heartbeat = Heartbeat { interval, timeout };
+        self
+    }
+
+    /// How long connecting to one address of one host may take. Default 10 s, or what the parameter
+    /// `connect_timeout` says.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connector.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether [`connect`](Self::connect) waits, with the delays of a reconnect, for a server that
+    /// cannot be reached. Default `false`: it fails at once with the cause.
+    pub fn wait_for_server(mut self, wait: bool) -> Self {
+        self.wait_for_server = wait;
         self
     }
 
     /// Connects.
     ///
     /// # Errors
-    /// [`ErrorKind::Connect`] with the cause as `source()`, or
-    /// [`ErrorKind::Config`] if a certificate cannot be read.
+    /// [`ErrorKind::Connect`] with the cause as `source()`; [`ErrorKind::Config`] if a certificate
+    /// cannot be read; [`ErrorKind::Unsupported`] for a standby or a pooler in transaction mode.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -79,7 +139,17 @@ impl From<Connector> for ListenerConfig {
         Self {
             connector,
             limits: Limits { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
-            bounds: Bounds { messages: 65_536, bytes: 64 << 20 },
+            bounds: Bounds::default(),
+            backoff: Backoff {
+                min_delay: Duration::from_millis(100),
+                max_delay: Duration::from_secs(30),
+                max_attempts: None,
+            },
+            heartbeat: Heartbeat {
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(5),
+            },
+            wait_for_server: false,
         }
     }
 }

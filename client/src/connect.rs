@@ -84,7 +84,7 @@ pub(crate) struct Connector {
     tls: Tls,
     passfile: Option<PathBuf>,
     /// For each address.
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Connector {

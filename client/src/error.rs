@@ -47,6 +47,10 @@ pub enum ErrorKind {
     Frame,
     /// A value does not serialize to JSON.
     Encode,
+    /// The server cannot serve a listener: a standby, or a pooler in transaction mode.
+    Unsupported,
+    /// The subscriber was too slow for [`Overflow::Close`](crate::Overflow::Close).
+    Overflow,
     /// The listener was shut down.
     Closed,
 }
@@ -76,6 +80,14 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the listener was shut down")
+    }
+
+    pub(crate) fn overflow(messages: usize, bytes: usize) -> Self {
+        let text = format!(
+            "subscription closed: it had {messages} messages ({bytes} bytes) waiting and no room \
+             for the next"
+        );
+        Self::new(ErrorKind::Overflow, text)
     }
 
     pub(crate) fn postgres(kind: ErrorKind, text: &str, source: tokio_postgres::Error) -> Self {

@@ -1,9 +1,11 @@
 //! What a subscription yields.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A message, or the place where messages may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a gap means that messages may be missing"]
 pub enum Event<T> {
     /// A message.
     Message(T),
@@ -25,6 +27,13 @@ impl<T> Event<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Gap {
+    /// The connection was lost, or the server had forgotten the channel. Whatever was sent until
+    /// now may be missing; whatever is sent from now on arrives.
+    Reconnected {
+        /// Time from the loss, or from the last sign of life before it, until every channel of the
+        /// subscription was listened to again.
+        down_for: Duration,
+    },
     /// The subscriber was slower than its buffer is large.
     Lagged {
         /// Messages dropped, the oldest first.
@@ -44,6 +53,9 @@ pub enum Gap {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Reconnected { down_for } => {
+                write!(f, "not listening for {down_for:.1?}; messages may be missing")
+            }
             Self::Lagged { missed } => {
                 write!(f, "{missed} messages dropped, since the subscriber was too slow")
             }

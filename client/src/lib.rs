@@ -27,26 +27,33 @@
 //!
 //! [`publish`] sends from Rust, in the caller's own transaction.
 
+mod attempt;
+mod backoff;
 mod buffer;
 mod channel;
 mod config;
 mod connect;
+mod counters;
 mod error;
 mod event;
+mod health;
 mod listener;
 mod message;
 mod publish;
 mod router;
 mod session;
+mod state;
 mod subscription;
 
-pub use config::ListenerConfig;
+pub use config::{Bounds, ListenerConfig, Overflow};
 pub use connect::connect;
+pub use counters::Counts;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Gap};
 pub use listener::Listener;
 pub use message::{FromMessage, Message};
 pub use publish::{publish, publish_json};
+pub use state::State;
 pub use subscription::Subscription;
 
 #[cfg(doctest)]

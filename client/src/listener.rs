@@ -1,27 +1,28 @@
 //! One connection that listens, and the subscriptions that share it.
 
 use std::collections::BTreeSet;
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-#[cfg(doc)]
-use crate::ErrorKind;
-use crate::buffer::{Bounds, Buffer};
+use crate::attempt::{connect, refuse_pooler};
+use crate::counters::Counts;
 use crate::router::Registration;
 use crate::session::{self, Shared};
+use crate::state::State;
 use crate::subscription::Membership;
-use crate::{Error, FromMessage, ListenerConfig, Subscription, channel};
+use crate::{Bounds, Error, FromMessage, ListenerConfig, Subscription, channel};
 
 /// A connection of its own that listens to any number of channels.
 ///
-/// Its task reads the connection at all times, whatever the subscribers do. It ends with
-/// [`shutdown`](Self::shutdown), or when the listener and all of its subscriptions are dropped.
+/// Its task reads the connection at all times, whatever the subscribers do, and makes a new one
+/// when it is lost. It ends with [`shutdown`](Self::shutdown), or when the listener and all of its
+/// subscriptions are dropped.
 #[derive(Debug)]
 pub struct Listener {
     handle: Arc<Handle>,
     bounds: Bounds,
-    ended: watch::Receiver<()>,
 }
 
 /// Ends the session when the last one that could use it is gone.
@@ -32,7 +33,7 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.closing.send_replace(true);
+        self.shared.close();
     }
 }
 
@@ -41,7 +42,8 @@ impl Listener {
     /// [`ListenerConfig`] has the settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] or [`ErrorKind::Connect`], with the cause as `source()`.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Connect`](crate::ErrorKind::Connect), with the cause as `source()`;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a standby or a pooler in transaction mode.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -50,25 +52,39 @@ impl Listener {
     }
 
     pub(crate) async fn from_config(config: ListenerConfig) -> Result<Self, Error> {
-        let (client, connection) = config.connector.connect().await?;
+        let mut delays = config.wait_for_server.then(|| config.backoff.delays());
+        let connected = loop {
+            let attempt = async {
+                let mut connected = connect(&config).await?;
+                refuse_pooler(&mut connected, &config).await?;
+                Ok(connected)
+            };
+            match (attempt.await, delays.as_mut().and_then(Iterator::next)) {
+                (Ok(connected), _) => break connected,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(retry_in)) => {
+                    tracing::warn!(
+                        error = &error as &dyn StdError,
+                        ?retry_in,
+                        "cannot connect yet"
+                    );
+                    tokio::time::sleep(retry_in).await;
+                }
+            }
+        };
         tracing::info!("connected");
-        let client = Arc::new(client);
-        let shared = Shared::new(client.clone());
-        let (running, ended) = watch::channel(());
-        let session = session::run(client, connection, config.limits, shared.clone());
-        tokio::spawn(async move {
-            session.await;
-            drop(running);
-        });
-        Ok(Self { handle: Arc::new(Handle { shared }), bounds: config.bounds, ended })
+        let (shared, bounds) = (Shared::new(&connected), config.bounds);
+        tokio::spawn(session::run(config, shared.clone(), connected));
+        Ok(Self { handle: Arc::new(Handle { shared }), bounds })
     }
 
     /// Subscribes to a channel. Returns once `LISTEN` is committed: what is sent from then on
-    /// arrives.
+    /// arrives, or a [`Gap`](crate::Gap) says that it may not have. While the connection is lost
+    /// it waits for the next one.
     ///
     /// # Errors
-    /// [`ErrorKind::Channel`] for a name PostgreSQL would refuse or cut, [`ErrorKind::Postgres`]
-    /// if the server refuses `LISTEN` or is gone, [`ErrorKind::Closed`] after `shutdown`.
+    /// [`ErrorKind::Channel`](crate::ErrorKind::Channel) for a name PostgreSQL would refuse or cut, [`ErrorKind::Postgres`](crate::ErrorKind::Postgres)
+    /// if the server refuses `LISTEN`, [`ErrorKind::Closed`](crate::ErrorKind::Closed) after `shutdown`.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no `LISTEN` behind.
@@ -88,23 +104,36 @@ impl Listener {
         &self,
         channels: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Subscription<T>, Error> {
+        self.subscribe_bounded(channels, self.bounds).await
+    }
+
+    /// Subscribes with bounds of its own. Everything else is as for
+    /// [`subscribe_many`](Self::subscribe_many).
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe); then none of the channels is subscribed to.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no `LISTEN` behind.
+    pub async fn subscribe_bounded<T: FromMessage>(
+        &self,
+        channels: impl IntoIterator<Item = impl AsRef<str>>,
+        bounds: Bounds,
+    ) -> Result<Subscription<T>, Error> {
         let channels = channels
             .into_iter()
             .map(|name| channel::check(name.as_ref()))
             .collect::<Result<BTreeSet<_>, _>>()?;
-        let buffer = Arc::new(Buffer::new(self.bounds));
-        let mut membership = Membership::new(self.handle.clone(), buffer);
-        let registrations = channels
-            .into_iter()
-            .map(|channel| membership.join(channel))
-            .collect::<Result<Vec<_>, _>>()?;
-        for registration in registrations {
-            self.committed(registration).await?;
+        let (membership, mut states) = Membership::join(self.handle.clone(), channels, bounds)?;
+        while !membership.establish() {
+            for state in &mut states {
+                self.committed(state).await?;
+            }
         }
         Ok(Subscription::new(membership))
     }
 
-    async fn committed(&self, mut state: watch::Receiver<Registration>) -> Result<(), Error> {
+    async fn committed(&self, state: &mut watch::Receiver<Registration>) -> Result<(), Error> {
         let settled = state
             .wait_for(|state| matches!(state, Registration::Committed | Registration::Failed(_)))
             .await;
@@ -115,10 +144,32 @@ impl Listener {
         }
     }
 
+    /// What the connection is doing, now and whenever it changes.
+    ///
+    /// ```no_run
+    /// # use notify_json_client::{Listener, State};
+    /// # async fn run(listener: Listener) {
+    /// let mut state = listener.state();
+    /// while state.changed().await.is_ok() {
+    ///     if let State::Waiting { error, retry_in, .. } = &*state.borrow_and_update() {
+    ///         eprintln!("{error}; trying again in {retry_in:?}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.handle.shared.state.subscribe()
+    }
+
+    /// What has happened so far, in numbers.
+    pub fn counts(&self) -> Counts {
+        self.handle.shared.counters.counts()
+    }
+
     /// The channels that the server says this connection listens to, for diagnosis.
     ///
     /// # Errors
-    /// [`ErrorKind::Postgres`] if the connection is lost, [`ErrorKind::Closed`] after it.
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) while there is no connection, [`ErrorKind::Postgres`](crate::ErrorKind::Postgres) if it is lost.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -131,8 +182,9 @@ impl Listener {
     /// # Cancel safety
     /// The connection is closed even if the future is dropped; only the wait for it ends.
     pub async fn shutdown(&self) {
-        self.handle.shared.closing.send_replace(true);
-        let mut ended = self.ended.clone();
-        while ended.changed().await.is_ok() {}
+        self.handle.shared.close();
+        let mut state = self.state();
+        // The sender lives as long as the handle.
+        let _ = state.wait_for(|state| matches!(state, State::Closed)).await;
     }
 }

@@ -1,101 +1,175 @@
-//! The life of one connection: everything it brings is routed, and the server is kept listening to
-//! exactly the channels that have subscribers.
+//! The task of a listener: connect, listen, receive, and again after a loss, until shut down.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use notify_json_wire::{Joiner, Limits};
-use tokio::io::{AsyncRead, AsyncWrite};
+use notify_json_wire::Joiner;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::{AsyncMessage, Client, Connection};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{AsyncMessage, Client};
 
+use crate::attempt::{Connected, Connection, connect};
+use crate::counters::Counters;
+use crate::health::{self, Heard};
 use crate::router::{Command, Router};
-use crate::{Error, ErrorKind, channel};
+use crate::state::State;
+use crate::{Error, ErrorKind, ListenerConfig, channel};
 
 /// What the session's task and the listener's handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     router: Mutex<Router>,
-    /// The wish of the router may have changed.
-    pub(crate) changed: Notify,
+    changed: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) state: watch::Sender<State>,
     /// `true` once the session shall end.
-    pub(crate) closing: watch::Sender<bool>,
+    closing: watch::Sender<bool>,
     /// The session's client while it is connected.
     client: Mutex<Option<Arc<Client>>>,
 }
 
+/// The end of a connection.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) error: Error,
+    /// The moment up to which nothing is missing.
+    pub(crate) since: Instant,
+}
+
 impl Shared {
-    pub(crate) fn new(client: Arc<Client>) -> Arc<Self> {
+    pub(crate) fn new(connected: &Connected) -> Arc<Self> {
+        let (counters, changed) = (Arc::<Counters>::default(), Arc::<Notify>::default());
         Arc::new(Self {
-            router: Mutex::default(),
-            changed: Notify::new(),
+            router: Mutex::new(Router::new(counters.clone(), changed.clone())),
+            changed,
+            counters,
+            state: watch::Sender::new(State::Connecting),
             closing: watch::Sender::new(false),
-            client: Mutex::new(Some(client)),
+            client: Mutex::new(Some(connected.client.clone())),
         })
-    }
-
-    /// The channels that the server says this session listens to.
-    pub(crate) async fn listening_channels(&self) -> Result<BTreeSet<String>, Error> {
-        let client = self.client().clone().ok_or_else(Error::closed)?;
-        let rows = client
-            .query_typed("SELECT pg_catalog.pg_listening_channels()", &[])
-            .await
-            .map_err(|error| Error::postgres(ErrorKind::Postgres, "connection lost", error))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    fn client(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
-        self.client.lock().expect("no panic while locked")
     }
 
     pub(crate) fn router(&self) -> MutexGuard<'_, Router> {
         self.router.lock().expect("no panic while locked")
     }
+
+    pub(crate) fn client(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().expect("no panic while locked")
+    }
+
+    /// Tells the session to end.
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives in `self`.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+
+    /// The channels that the server says this session listens to.
+    pub(crate) async fn listening_channels(&self) -> Result<BTreeSet<String>, Error> {
+        let disconnected = || Error::new(ErrorKind::Connect, "not connected at the moment");
+        let client = self.client().clone().ok_or_else(disconnected)?;
+        Ok(health::ask(&client).await?.listening)
+    }
 }
 
-/// Runs until the connection is lost or the listener shuts down, and ends every subscription.
-pub(crate) async fn run<S, T>(
-    client: Arc<Client>,
-    connection: Connection<S, T>,
-    limits: Limits,
-    shared: Arc<Shared>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut receiving = std::pin::pin!(receive(connection, Joiner::new(limits), &shared));
+/// Runs until the listener shuts down or gives up, and ends every subscription.
+pub(crate) async fn run(config: ListenerConfig, shared: Arc<Shared>, first: Connected) {
+    let mut connected = first;
+    let ended = loop {
+        let Some(lost) = live(connected, &config, &shared).await else { break None };
+        tracing::warn!(error = &lost.error as &dyn StdError, "connection lost");
+        shared.router().lost(lost.since);
+        connected = tokio::select! {
+            again = reconnect(&config, &shared, lost) => match again {
+                Ok(connected) => connected,
+                Err(error) => break Some(error),
+            },
+            () = shared.closed() => break None,
+        };
+        shared.counters.reconnects.add(1);
+    };
+    match &ended {
+        Some(error) => tracing::error!(error = error as &dyn StdError, "gave up"),
+        None => tracing::info!("listener shut down"),
+    }
+    shared.router().close(ended);
+    shared.state.send_replace(State::Closed);
+}
+
+/// Connects again, after ever longer waits; fails when the attempts allowed are used up.
+async fn reconnect(
+    config: &ListenerConfig,
+    shared: &Shared,
+    lost: Lost,
+) -> Result<Connected, Error> {
+    let mut error = lost.error;
+    for (attempt, retry_in) in (1..).zip(config.backoff.delays()) {
+        tracing::info!(attempt, ?retry_in, "waiting to connect again");
+        shared.state.send_replace(State::Waiting { error: error.clone(), retry_in, attempt });
+        tokio::time::sleep(retry_in).await;
+        shared.state.send_replace(State::Connecting);
+        match connect(config).await {
+            Ok(connected) => {
+                tracing::info!(attempt, down_for = ?lost.since.elapsed(), "connected again");
+                return Ok(connected);
+            }
+            Err(refused) => {
+                tracing::warn!(attempt, error = &refused as &dyn StdError, "refused");
+                error = refused;
+            }
+        }
+    }
+    Err(error)
+}
+
+/// How long a shutdown waits for the connection to take its goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The life of one connection. `None` when the listener shuts down.
+async fn live(connected: Connected, config: &ListenerConfig, shared: &Shared) -> Option<Lost> {
+    let Connected { client, connection, backend_pid } = connected;
+    *shared.client() = Some(client.clone());
+    let heard = Heard::now();
+    let joiner = Joiner::new(config.limits.clone());
+    let mut receiving = std::pin::pin!(receive(connection, joiner, &heard, shared));
     let lost = tokio::select! {
-        lost = &mut receiving => lost,
-        () = keep_listening(&client, &shared) => None,
+        lost = &mut receiving => Some(lost),
+        lost = health::watch(&client, backend_pid, config.heartbeat, &heard, shared) => Some(lost),
+        never = keep_listening(&client, shared) => match never {},
+        () = shared.closed() => None,
     };
     *shared.client() = None;
     if lost.is_none() {
         // Without a client the connection says goodbye and ends.
         drop(client);
-        let _ = receiving.await;
+        let _ = timeout(GOODBYE, receiving).await;
     }
-    match &lost {
-        Some(error) => tracing::error!(error = error as &dyn std::error::Error, "connection lost"),
-        None => tracing::info!("listener shut down"),
-    }
-    shared.router().close(lost);
+    lost
 }
 
 /// Routes every notification as it arrives: an unread socket would hold back the queue of the
 /// whole cluster. Returns why the connection ended.
-async fn receive<S, T>(
-    mut connection: Connection<S, T>,
+async fn receive(
+    mut connection: Connection,
     mut joiner: Joiner,
+    heard: &Heard,
     shared: &Shared,
-) -> Option<Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    let lost = loop {
-        match poll_fn(|cx| connection.poll_message(cx)).await {
+) -> Lost {
+    let error = loop {
+        let message = poll_fn(|cx| connection.poll_message(cx)).await;
+        if let Some(Ok(_)) = message {
+            heard.something();
+        }
+        match message {
             Some(Ok(AsyncMessage::Notification(notification))) => {
                 let (pid, channel) = (notification.process_id(), notification.channel());
                 let payload = notification.payload();
@@ -110,48 +184,73 @@ where
             Some(Err(error)) => {
                 break Error::postgres(ErrorKind::Postgres, "connection lost", error);
             }
-            None if *shared.closing.borrow() => return None,
-            None => {
-                let text = "connection lost: closed by the server";
-                break Error::new(ErrorKind::Postgres, text);
-            }
+            None => break Error::new(ErrorKind::Postgres, "connection lost: closed by the server"),
         }
     };
-    if let Some(incomplete) = joiner.give_up() {
-        shared.router().push_gap(incomplete);
-    }
-    Some(lost)
+    // Its frames are among what the gap of the loss stands for.
+    shared.counters.incomplete.add(joiner.give_up().is_some().into());
+    Lost { error, since: heard.last() }
 }
 
-/// Runs `LISTEN` and `UNLISTEN` as subscribers come and go, until the listener shuts down.
-async fn keep_listening(client: &Client, shared: &Shared) {
-    let mut closing = shared.closing.subscribe();
+/// Runs `LISTEN` and `UNLISTEN` as subscribers come and go.
+async fn keep_listening(client: &Client, shared: &Shared) -> Infallible {
     loop {
         let plan = shared.router().plan();
-        if plan.is_empty() {
-            tokio::select! {
-                () = shared.changed.notified() => continue,
-                _ = closing.wait_for(|closing| *closing) => return,
-            }
+        if !plan.is_empty() {
+            execute(client, &plan, shared).await;
+            continue;
         }
-        // Each its own transaction, sent without waiting for one another.
-        join_all(plan.iter().map(|(channel, command)| execute(client, channel, *command, shared)))
-            .await;
+        let listening = |state: &mut State| {
+            let news = !matches!(state, State::Listening);
+            *state = State::Listening;
+            news
+        };
+        if shared.state.send_if_modified(listening) {
+            tracing::info!("listening");
+        }
+        shared.changed.notified().await;
     }
 }
 
-async fn execute(client: &Client, channel: &str, command: Command, shared: &Shared) {
-    let quoted = channel::quote(channel);
-    let sql = match command {
-        Command::Listen => format!("LISTEN {quoted}"),
-        Command::Unlisten => format!("UNLISTEN {quoted}"),
+type Plan = [(Arc<str>, Command)];
+
+/// Runs all commands in one transaction, so that they take effect together; if the server refuses,
+/// each in its own, so that one leaves the others alone.
+async fn execute(client: &Client, plan: &Plan, shared: &Shared) {
+    let all: Vec<String> = plan.iter().map(|(channel, command)| sql(channel, *command)).collect();
+    let done = |channel: &str, command, result: Result<(), tokio_postgres::Error>| {
+        let result = result.map_err(|error| {
+            tracing::warn!(channel, ?command, %error, "refused");
+            Error::postgres(ErrorKind::Postgres, "the server refused to listen", error)
+        });
+        shared.router().done(channel, command, result);
     };
-    let result = client.batch_execute(&sql).await;
-    match &result {
-        Ok(()) => tracing::debug!(channel, ?command, "committed"),
-        Err(error) => tracing::warn!(channel, ?command, %error, "failed"),
+    match client.batch_execute(&all.join(";")).await {
+        Ok(()) => {
+            tracing::debug!(commands = all.len(), "committed");
+            for (channel, command) in plan {
+                done(channel, *command, Ok(()));
+            }
+        }
+        Err(error) if error.as_db_error().is_some() && plan.len() > 1 => {
+            join_all(plan.iter().zip(all).map(async |((channel, command), sql)| {
+                done(channel, *command, client.batch_execute(&sql).await);
+            }))
+            .await;
+        }
+        Err(error) if error.as_db_error().is_some() => {
+            let (channel, command) = &plan[0];
+            done(channel, *command, Err(error));
+        }
+        // The connection is lost, which its task is about to find out.
+        Err(_) => std::future::pending().await,
     }
-    let result = result
-        .map_err(|error| Error::postgres(ErrorKind::Postgres, &format!("{sql} failed"), error));
-    shared.router().done(channel, command, result);
+}
+
+fn sql(channel: &str, command: Command) -> String {
+    let channel = channel::quote(channel);
+    match command {
+        Command::Listen => format!("LISTEN {channel}"),
+        Command::Unlisten => format!("UNLISTEN {channel}"),
+    }
 }

@@ -1,5 +1,6 @@
 //! The events of one subscriber.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -7,18 +8,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 
 use crate::buffer::{Buffer, Item};
 use crate::listener::Handle;
-use crate::router::Registration;
-use crate::{Error, Event, FromMessage};
+use crate::router::{Registration, Subscriber};
+use crate::{Bounds, Error, Event, FromMessage, Message};
 
 /// The events of one or several channels, as a [`Stream`] or by [`recv`](Self::recv).
 ///
-/// An `Err` item, such as a message that does not decode, does not end the stream. It ends when
-/// the listener is shut down; dropping it unsubscribes.
+/// An `Err` item, such as a message that does not decode, does not end the stream, nor does the
+/// loss of the connection, which is an [`Event::Gap`]. It ends when the listener is shut down, or
+/// gives up; dropping it unsubscribes.
 pub struct Subscription<T> {
     membership: Membership,
     types: PhantomData<fn() -> T>,
@@ -33,8 +35,9 @@ impl<T: FromMessage> Subscription<T> {
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) or
-    /// [`ErrorKind::Frame`](crate::ErrorKind::Frame) for a message of no use, with the raw text;
-    /// [`ErrorKind::Postgres`](crate::ErrorKind::Postgres) when the connection is lost.
+    /// [`ErrorKind::Frame`](crate::ErrorKind::Frame) for a message of no use, with the raw text.
+    /// As the last item before the end, [`ErrorKind::Overflow`](crate::ErrorKind::Overflow) if it
+    /// was too slow, or the cause for which the listener gave up.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -42,13 +45,27 @@ impl<T: FromMessage> Subscription<T> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// The messages alone, without the gaps: for programs that do not care what is missing.
+    pub fn messages(self) -> impl Stream<Item = Result<T, Error>> + Send + Unpin
+    where
+        T: Send,
+    {
+        self.filter_map(|event| std::future::ready(event.map(Event::message).transpose()))
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event<T>, Error>>> {
-        let item = ready!(self.membership.buffer.poll_next(cx));
+        let item = ready!(self.membership.subscriber.buffer.poll_next(cx));
         Poll::Ready(item.map(|item| match item {
-            Item::Message(message) => T::from_message(message).map(Event::Message),
+            Item::Message(message) => self.decode(message).map(Event::Message),
             Item::Gap(gap) => Ok(Event::Gap(gap)),
             Item::Error(error) => Err(error),
         }))
+    }
+
+    fn decode(&self, message: Message) -> Result<T, Error> {
+        let counters = &self.membership.handle.shared.counters;
+        counters.delivered.add(1);
+        T::from_message(message).inspect_err(|_| counters.decode_errors.add(1))
     }
 }
 
@@ -62,40 +79,39 @@ impl<T: FromMessage> Stream for Subscription<T> {
 
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("channels", &self.membership.channels).finish()
+        f.debug_struct("Subscription")
+            .field("channels", &self.membership.subscriber.channels)
+            .finish()
     }
 }
 
-/// A buffer's place among the subscribers of its channels; dropping it gives the place up.
+/// A subscriber's place in the router; dropping it gives the place up.
 pub(crate) struct Membership {
     handle: Arc<Handle>,
-    channels: Vec<Arc<str>>,
-    buffer: Arc<Buffer>,
+    subscriber: Arc<Subscriber>,
 }
 
 impl Membership {
-    pub(crate) fn new(handle: Arc<Handle>, buffer: Arc<Buffer>) -> Self {
-        Self { handle, channels: Vec::new(), buffer }
+    /// Takes the place, and returns the states of the channels to wait on.
+    pub(crate) fn join(
+        handle: Arc<Handle>,
+        channels: BTreeSet<Arc<str>>,
+        bounds: Bounds,
+    ) -> Result<(Self, Vec<watch::Receiver<Registration>>), Error> {
+        let buffer = Buffer::new(bounds, handle.shared.counters.clone());
+        let subscriber = Subscriber::new(channels, buffer);
+        let states = handle.shared.router().subscribe(&subscriber)?;
+        Ok((Self { handle, subscriber }, states))
     }
 
-    pub(crate) fn join(
-        &mut self,
-        channel: Arc<str>,
-    ) -> Result<watch::Receiver<Registration>, Error> {
-        let registration = self.handle.shared.router().subscribe(&channel, &self.buffer)?;
-        self.handle.shared.changed.notify_one();
-        self.channels.push(channel);
-        Ok(registration)
+    /// Whether the channels are all listened to; from then on every loss is told.
+    pub(crate) fn establish(&self) -> bool {
+        self.handle.shared.router().establish(&self.subscriber)
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut router = self.handle.shared.router();
-        for channel in &self.channels {
-            router.unsubscribe(channel, &self.buffer);
-        }
-        drop(router);
-        self.handle.shared.changed.notify_one();
+        self.handle.shared.router().unsubscribe(&self.subscriber);
     }
 }

@@ -1,12 +1,14 @@
 //! A PostgreSQL server in a folder of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::database::Database;
@@ -17,9 +19,9 @@ use crate::server_user::{as_server_user, free_port, own, run};
 pub struct Server {
     folder: TempDir,
     port: u16,
-    log: Arc<Mutex<String>>,
+    log: Arc<Log>,
     /// Closing it tells the supervisor to stop the server.
-    _alive: ChildStdin,
+    alive: Mutex<ChildStdin>,
     _supervisor: Child,
     databases: AtomicU32,
 }
@@ -33,14 +35,40 @@ pub struct ServerOptions<'a> {
     pub standby_of: Option<&'a Server>,
 }
 
-/// Starts the server and stops it when standard input closes, which the end of the process that
-/// holds the other end brings about even when it is killed.
+/// Starts the server, restarts it after a crash at every line of standard input, and stops it when
+/// that closes, which the end of the process that holds the other end brings about even when it is
+/// killed.
 const SUPERVISOR: &str = r#"
 "$@" & server=$!
-cat >/dev/null
-kill -QUIT $server; wait $server
+while read -r restart; do
+    kill -QUIT $server; wait $server
+    "$@" & server=$!
+done
+kill -CONT $server; kill -QUIT $server; wait $server
 rm -rf "$FOLDER"
 "#;
+
+const READY: &str = "ready to accept";
+
+/// What the server has written to its log.
+struct Log {
+    text: Mutex<String>,
+    grown: Condvar,
+}
+
+impl Log {
+    fn add(&self, line: &str) {
+        let mut text = self.text.lock().expect("no panic while locked");
+        text.push_str(line);
+        text.push('\n');
+        self.grown.notify_all();
+    }
+
+    fn wait_until(&self, condition: impl Fn(&str) -> bool) {
+        let text = self.text.lock().expect("no panic while locked");
+        drop(self.grown.wait_while(text, |text| !condition(text)).expect("no panic while locked"));
+    }
+}
 
 const SETTINGS: [(&str, &str); 8] = [
     ("listen_addresses", "127.0.0.1"),
@@ -104,7 +132,7 @@ impl Server {
                     break false;
                 };
                 log += &(line + "\n");
-                if log.contains("ready to accept") {
+                if log.contains(READY) {
                     break true;
                 }
                 if log.contains("database system is shut down") || log.contains("FATAL") {
@@ -115,18 +143,14 @@ impl Server {
                 continue;
             }
             assert!(ready, "the server does not start: {log}");
-            let log = Arc::new(Mutex::new(log));
+            let log = Arc::new(Log { text: Mutex::new(log), grown: Condvar::new() });
             let shared_log = log.clone();
-            thread::spawn(move || {
-                for line in lines.map_while(Result::ok) {
-                    shared_log.lock().expect("no panic while locked").push_str(&(line + "\n"));
-                }
-            });
+            thread::spawn(move || lines.map_while(Result::ok).for_each(|l| shared_log.add(&l)));
             return Self {
                 folder,
                 port,
                 log,
-                _alive: alive,
+                alive: Mutex::new(alive),
                 _supervisor: supervisor,
                 databases: AtomicU32::new(0),
             };
@@ -150,7 +174,32 @@ impl Server {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no panic while locked").clone()
+        self.log.text.lock().expect("no panic while locked").clone()
+    }
+
+    /// Crashes it, as `pg_ctl stop -m immediate` does, and waits until it runs again.
+    pub fn crash_and_restart(&self) {
+        let starts = self.log().matches(READY).count();
+        writeln!(self.alive.lock().expect("no panic while locked"), "restart")
+            .expect("the supervisor listens");
+        self.log.wait_until(|log| log.matches(READY).count() > starts);
+    }
+
+    /// Sends a signal to it and to all of its processes.
+    pub fn signal(&self, signal: Signal) {
+        let file = self.folder.path().join("data/postmaster.pid");
+        let content = std::fs::read_to_string(file).expect("it is running");
+        let postmaster: i32 = content.lines().next().expect("its pid").parse().expect("a number");
+        let _ = kill(Pid::from_raw(postmaster), signal);
+        for process in std::fs::read_dir("/proc").expect("Linux has it").flatten() {
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            // pid (name) state parent ...
+            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+            if parent == Some(&postmaster.to_string()) {
+                let pid = stat.split(' ').next().expect("its pid").parse().expect("a number");
+                let _ = kill(Pid::from_raw(pid), signal);
+            }
+        }
     }
 
     /// A new database with the extension.

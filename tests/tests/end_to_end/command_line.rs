@@ -178,18 +178,30 @@ async fn errors_exit_1_and_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_exits_1() {
+async fn a_lost_connection_is_a_gap_for_every_channel() {
     let database = Server::shared().database().await;
-    let running = listen(&database, &["c"]);
-    database
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE application_name = 'notify_json' AND datname = current_database()",
-        )
-        .await;
-    let (code, _, errors) = running.finish();
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("connection lost"), "{errors}");
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE application_name = 'notify_json' AND datname = current_database()";
+    let mut running = listen(&database, &["a", "b"]);
+    let failing = listen(&database, &["a", "b", "--fail-on-gap"]);
+    let client = database.connect().await;
+    client.batch_execute(terminate).await.unwrap();
+    let gap = |line: &str, channel| {
+        let gap: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(gap["channel"], channel, "{line}");
+        assert_eq!(gap["gap"]["reason"], "reconnected", "{line}");
+        assert!(gap["gap"]["down_for_seconds"].is_f64(), "{line}");
+    };
+    gap(&running.line(), "a");
+    gap(&running.line(), "b");
+    client.batch_execute("SELECT notify_json('a', '1')").await.unwrap();
+    assert_eq!(running.line(), r#"{"channel":"a","payload":1}"#, "it keeps going");
+    let (code, output, _) = failing.finish();
+    assert_eq!(code, Some(4));
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 2);
+    gap(lines[0], "a");
+    gap(lines[1], "b");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod command_line;
 mod connections;
 mod documents;
 mod encodings;
+mod faults;
 mod hostile;
 mod load;
 mod memory;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::StreamExt;
-use notify_json_client::{ErrorKind, Event, Listener, Message, Subscription};
+use notify_json_client::{Bounds, ErrorKind, Event, Listener, Message, Subscription};
 use notify_json_tests::{Server, drain, next_message};
 use serde::Deserialize;
 
@@ -196,7 +196,8 @@ async fn a_subscription_outlives_its_listener() {
 async fn a_slow_subscriber_is_told_and_disturbs_nobody() {
     let database = Server::shared().database().await;
     let config: notify_json_client::ListenerConfig = database.url().parse().unwrap();
-    let listener = config.buffer_messages(100).connect().await.unwrap();
+    let bounds = Bounds { messages: 100, ..Bounds::default() };
+    let listener = config.bounds(bounds).connect().await.unwrap();
     let mut slow = listener.subscribe::<u32>("c").await.unwrap();
     let mut fast = listener.subscribe::<u32>("c").await.unwrap();
     let client = database.connect().await;
