@@ -47,6 +47,7 @@ soak: setup build ## Run 200 random faults (SEED chooses which), and a reader th
 lint: setup ## Check the formatting and run clippy over everything
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR) -- -D warnings
 
 .PHONY: bench

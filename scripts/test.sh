@@ -6,8 +6,11 @@ cd "$(dirname "$0")/.."
 log=target/test.log
 status=0
 {
-  cargo test --workspace --exclude notify_json --doc --no-fail-fast
-  cargo test --workspace --exclude notify_json --lib --bins --tests --benches --no-fail-fast
+  failed=0
+  cargo test -p notify-json-client --lib --no-default-features || failed=1
+  cargo test --workspace --exclude notify_json --doc --no-fail-fast || failed=1
+  cargo test --workspace --exclude notify_json --lib --bins --tests --benches --no-fail-fast || failed=1
+  exit $failed
 } 2>&1 | tee "$log" || status=$?
 
 awk '/^test result:/ { passed += $4; failed += $6 }

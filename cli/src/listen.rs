@@ -76,7 +76,10 @@ impl Listen {
     }
 
     async fn connect(&self) -> Result<(notify_json_client::Listener, Subscription<Message>)> {
-        let listener = ListenerConfig::from(self.connection.config()?)
+        let listener = self
+            .connection
+            .string()
+            .parse::<ListenerConfig>()?
             .max_message_bytes(self.max_message_bytes)
             .connect()
             .await?;

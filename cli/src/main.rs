@@ -14,8 +14,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Listen to and publish JSON through PostgreSQL, with the notify_json extension.
 ///
-/// Connects to --url, else to DATABASE_URL, else as the PG* variables (PGHOST, PGPORT, PGUSER, …)
-/// say. RUST_LOG=debug logs what it does to standard error, without payloads.
+/// Connects to --url, else to DATABASE_URL, else as psql does: as the PG* variables (PGHOST,
+/// PGUSER, PGSSLMODE, …), a service file and ~/.pgpass say. RUST_LOG=debug logs what it does to standard error, without payloads.
 #[derive(Parser)]
 #[command(name = "notify-json", version, after_help = EXIT_CODES)]
 struct Arguments {

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use notify_json_client::publish_json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 
 use crate::connection::Connection;
 
@@ -36,8 +36,7 @@ impl Publish {
             let text = "--lines reads messages from standard input, but a JSON text is given";
             crate::Arguments::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
-        let (client, connection) =
-            self.connection.config()?.connect(NoTls).await.context("cannot connect")?;
+        let (client, connection) = notify_json_client::connect(self.connection.string()).await?;
         let connection = tokio::spawn(connection);
         match self.json.as_deref() {
             None | Some("-") if self.lines => self.send_lines(&client).await?,
@@ -49,7 +48,7 @@ impl Publish {
             Some(json) => self.send(&client, json).await?,
         }
         drop(client);
-        connection.await?.context("connection lost")?;
+        connection.await??;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -5,12 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::Client;
 
+pub(crate) use crate::connect::Connection;
+use crate::health::Health;
 use crate::{Error, ErrorKind, ListenerConfig, health};
-
-pub(crate) type Connection = tokio_postgres::Connection<Socket, NoTlsStream>;
 
 /// A connection to a server that can serve a listener.
 pub(crate) struct Connected {
@@ -21,17 +20,11 @@ pub(crate) struct Connected {
 
 /// Connects, and asks whether the server can serve a listener.
 pub(crate) async fn connect(config: &ListenerConfig) -> Result<Connected, Error> {
-    let attempt = async {
-        let (client, mut connection) = open(config).await?;
-        let health = alongside(&mut connection, health::ask(&client)).await??;
-        let backend_pid = health.backend_pid;
-        health::check(health, backend_pid)?;
-        Ok(Connected { client: Arc::new(client), connection, backend_pid })
-    };
-    let limit = config.connect_timeout;
-    timeout(limit, attempt).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Connect, format!("cannot connect within {limit:?}")))
-    })
+    let (client, mut connection) = config.connector.connect().await?;
+    let health = ask(&client, &mut connection, config).await?;
+    let backend_pid = health.backend_pid;
+    health::check(health, backend_pid)?;
+    Ok(Connected { client: Arc::new(client), connection, backend_pid })
 }
 
 /// Refuses a pooler in transaction mode: there, a second connection gets the session that the
@@ -48,8 +41,8 @@ pub(crate) async fn refuse_pooler(
         .map_err(lost)?;
     // Without a second connection to be had, nothing speaks against the first.
     let second = timeout(config.heartbeat.timeout, async {
-        let (client, mut connection) = open(config).await?;
-        alongside(&mut connection, health::ask(&client)).await?
+        let (client, mut connection) = config.connector.connect().await?;
+        ask(&client, &mut connection, config).await
     });
     if let Ok(Ok(health)) = second.await
         && health.listening.contains(&probe)
@@ -61,12 +54,16 @@ pub(crate) async fn refuse_pooler(
         .map_err(lost)
 }
 
-async fn open(config: &ListenerConfig) -> Result<(Client, Connection), Error> {
-    config
-        .postgres
-        .connect(NoTls)
-        .await
-        .map_err(|error| Error::postgres(ErrorKind::Connect, "cannot connect", error))
+/// Asks a server that has just let us in; it may fall silent all the same.
+async fn ask(
+    client: &Client,
+    connection: &mut Connection,
+    config: &ListenerConfig,
+) -> Result<Health, Error> {
+    let limit = config.heartbeat.timeout;
+    timeout(limit, alongside(connection, health::ask(client))).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Connect, format!("cannot connect: no answer in {limit:?}")))
+    })?
 }
 
 /// Runs queries of a connection that no task drives yet.

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use notify_json_wire::{DEFAULT_MAX_MESSAGE_BYTES, Limits};
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::backoff::Backoff;
+use crate::connect::Connector;
 use crate::health::Heartbeat;
-use crate::{Error, ErrorKind, Listener};
+use crate::{Error, Listener};
 
 /// What may wait for one subscriber, and what happens beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,16 +54,23 @@ pub enum Overflow {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ListenerConfig {
-    pub(crate) postgres: tokio_postgres::Config,
+    pub(crate) connector: Connector,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
     pub(crate) backoff: Backoff,
     pub(crate) heartbeat: Heartbeat,
-    pub(crate) connect_timeout: Duration,
     pub(crate) wait_for_server: bool,
 }
 
 impl ListenerConfig {
+    /// Connects as the PG* variables of libpq say, with the rules of [`connect`](crate::connect()).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if one of them is of no use.
+    pub fn from_env() -> Result<Self, Error> {
+        "".parse()
+    }
+
     /// The longest JSON text accepted, in bytes. Default 16 MiB, as
     /// `notify_json.max_message_bytes` on the server. A longer one is an
     /// [`ErrorKind::Frame`] item.
@@ -97,9 +107,10 @@ impl ListenerConfig {
         self
     }
 
-    /// How long one attempt to connect may take, all hosts together. Default 10 s.
+    /// How long connecting to one address of one host may take. Default 10 s, or what the parameter
+    /// `connect_timeout` says.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connector.timeout = Some(timeout);
         self
     }
 
@@ -113,8 +124,8 @@ impl ListenerConfig {
     /// Connects.
     ///
     /// # Errors
-    /// [`ErrorKind::Connect`] with the cause as `source()`; [`ErrorKind::Unsupported`] for a
-    /// standby or a pooler in transaction mode.
+    /// [`ErrorKind::Connect`] with the cause as `source()`; [`ErrorKind::Config`] if a certificate
+    /// cannot be read; [`ErrorKind::Unsupported`] for a standby or a pooler in transaction mode.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -123,13 +134,10 @@ impl ListenerConfig {
     }
 }
 
-impl From<tokio_postgres::Config> for ListenerConfig {
-    fn from(mut postgres: tokio_postgres::Config) -> Self {
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("notify_json");
-        }
+impl From<Connector> for ListenerConfig {
+    fn from(connector: Connector) -> Self {
         Self {
-            postgres,
+            connector,
             limits: Limits { max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES },
             bounds: Bounds::default(),
             backoff: Backoff {
@@ -141,19 +149,26 @@ impl From<tokio_postgres::Config> for ListenerConfig {
                 interval: Duration::from_secs(10),
                 timeout: Duration::from_secs(5),
             },
-            connect_timeout: Duration::from_secs(10),
             wait_for_server: false,
         }
+    }
+}
+
+impl From<tokio_postgres::Config> for ListenerConfig {
+    /// Takes what is set, and nothing from the environment. Keepalive, time limits and
+    /// `application_name` have the defaults of [`connect`](crate::connect()) where they are not
+    /// set. TLS trusts any certificate, since a `Config` does not say whom to trust.
+    fn from(postgres: tokio_postgres::Config) -> Self {
+        Connector::from(postgres).into()
     }
 }
 
 impl FromStr for ListenerConfig {
     type Err = Error;
 
-    /// Reads a URL (`postgres://user@host/database`) or `key=value` pairs, as libpq takes them.
+    /// Reads a URL (`postgres://user@host/database`) or `key=value` pairs, with the rules of
+    /// [`connect`](crate::connect()).
     fn from_str(connection: &str) -> Result<Self, Error> {
-        connection.parse::<tokio_postgres::Config>().map(Self::from).map_err(|error| {
-            Error::postgres(ErrorKind::Config, "connection string is not one", error)
-        })
+        Connector::parse(connection).map(Self::from)
     }
 }

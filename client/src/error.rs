@@ -26,13 +26,14 @@ enum Source {
     Join(JoinError),
     Unpack(DecodeError),
     Json(serde_json::Error),
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What an [`Error`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The connection string is not one.
+    /// The parameters of the connection, or a file that they name, are of no use.
     Config,
     /// A channel name that PostgreSQL would refuse or cut.
     Channel,
@@ -70,6 +71,13 @@ impl Error {
     fn build(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
         change(Arc::get_mut(&mut self.0).expect("an error under construction is not shared"));
         self
+    }
+
+    pub(crate) fn caused_by(
+        self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.build(|e| e.source = Some(Source::Other(source.into())))
     }
 
     pub(crate) fn closed() -> Self {
@@ -195,6 +203,7 @@ impl std::error::Error for Error {
             Source::Join(error) => Some(error),
             Source::Unpack(error) => Some(error),
             Source::Json(_) => None,
+            Source::Other(error) => Some(&**error),
         }
     }
 }

@@ -32,6 +32,7 @@ mod backoff;
 mod buffer;
 mod channel;
 mod config;
+mod connect;
 mod counters;
 mod error;
 mod event;
@@ -45,6 +46,7 @@ mod state;
 mod subscription;
 
 pub use config::{Bounds, ListenerConfig, Overflow};
+pub use connect::connect;
 pub use counters::Counts;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Gap};

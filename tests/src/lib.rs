@@ -20,3 +20,4 @@ pub use persistent::PersistentServer;
 pub use process::{Running, memory};
 pub use proxy::{Fault, Proxy};
 pub use server::{Server, ServerOptions};
+pub use server_user::own;

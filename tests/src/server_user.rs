@@ -18,7 +18,7 @@ fn server_user() -> Option<User> {
 }
 
 /// Gives a file or folder to the server's user.
-pub(crate) fn own(path: &Path) {
+pub fn own(path: &Path) {
     if let Some(user) = server_user() {
         chown(path, Some(user.uid), Some(user.gid)).expect("root may");
     }

@@ -1,6 +1,8 @@
 //! The whole way: SQL in a real server, real commits, real connections, typed events in Rust.
 
+mod certificates;
 mod command_line;
+mod connections;
 mod documents;
 mod encodings;
 mod faults;
