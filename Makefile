@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 # The newest server with headers among those the extension supports, unless PG_CONFIG says which.
 PG_CONFIG ?= $(shell scripts/find-pg-config.sh)
-PG_MAJOR = $(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+NO_SERVER = There is no PostgreSQL 14 to 18 with server headers: run `make setup`, or set PG_CONFIG
+PG_MAJOR = $(if $(PG_CONFIG),$(shell $(PG_CONFIG) --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/'),$(error $(NO_SERVER)))
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 EXTENSION_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
 LIBRARY_DIR = $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)

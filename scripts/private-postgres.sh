@@ -15,11 +15,17 @@ share=$("$PG_CONFIG" --sharedir)
 
 # Root starts servers as user postgres, who may be unable to enter the checkout.
 root=$PWD/target/postgres
-if [[ $EUID -eq 0 ]] && ! runuser -u postgres -- test -x "$PWD"; then
+mkdir -p "$root"
+if [[ $EUID -eq 0 ]] && ! runuser -u postgres -- test -x "$root"; then
   root=/var/tmp/notify_json-$(cksum <<<"$PWD" | cut -d ' ' -f 1)/postgres
+  mkdir -p "$root"
+  # Programs are run from here, so it must not be a folder that somebody else has prepared.
+  if [[ -L ${root%/*} || ! -O ${root%/*} || -L $root || ! -O $root ]]; then
+    echo "${root%/*} is not root's: remove it, then run this again." >&2
+    exit 1
+  fi
 fi
 
-mkdir -p "$root"
 exec 9>"$root/lock"
 flock 9
 version=$("$bin/postgres" --version)

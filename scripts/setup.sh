@@ -3,15 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-command -v cargo >/dev/null || {
-  echo "Rust is missing: install it from https://rustup.rs, then run this again." >&2
-  exit 1
-}
-
-installed() {
-  dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'
-}
-
 has_all() {
   local program
   for program; do
@@ -19,14 +10,26 @@ has_all() {
   done
 }
 
+# Root may install packages for a user who has Rust.
+if [[ $EUID -ne 0 ]] && ! has_all cargo; then
+  echo "Rust is missing: install it from https://rustup.rs, then run this again." >&2
+  exit 1
+fi
+
 pg_config=${PG_CONFIG:-$(scripts/find-pg-config.sh)}
+server=
+[[ -z $pg_config ]] || server=$("$pg_config" --bindir)/postgres
 documents=/usr/share/iso-codes/json
-if [[ -n $pg_config && -d $documents ]] && has_all clang cc pkg-config &&
-  { ! command -v dpkg-query >/dev/null || installed libclang-dev; }; then
+has_libclang() {
+  ! has_all dpkg-query ||
+    dpkg-query -W -f '${Status}\n' libclang-dev 2>/dev/null | grep -q 'ok installed'
+}
+if [[ -n $pg_config && -x $server && -d $documents ]] && has_all clang cc pkg-config &&
+  has_libclang; then
   exit 0
 fi
 
-if ! command -v apt-get >/dev/null; then
+if ! has_all apt-get; then
   cat >&2 <<EOF
 There is no apt here to install what is missing. Install, under your system's names:
   a C compiler, clang with libclang, pkg-config, the headers of OpenSSL,
@@ -38,16 +41,25 @@ fi
 
 as_root=()
 if [[ $EUID -ne 0 ]]; then
-  command -v sudo >/dev/null || {
-    echo "System packages are missing and there is no sudo: run 'make setup' once as root." >&2
-    exit 1
-  }
   as_root=(sudo)
+  if ! has_all sudo || ! sudo apt-get --version >/dev/null; then
+    cat >&2 <<EOF
+System packages are missing, and sudo cannot install them. Let root run, once:
+  $PWD/scripts/setup.sh
+EOF
+    exit 1
+  fi
 fi
 
+# apt fails instead of waiting for another one, such as that of a second clone.
+exec 9</var/lib/dpkg
+flock 9
 "${as_root[@]}" apt-get update -qq
 packages=(build-essential clang iso-codes libclang-dev libssl-dev pkg-config)
-if [[ -z $pg_config ]]; then
+if [[ -n $pg_config ]]; then
+  major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+  [[ -x $server ]] || packages+=("postgresql-$major")
+else
   major=$(apt-cache search --names-only '^postgresql-server-dev-1[4-8]$' |
     sed -E 's/^postgresql-server-dev-([0-9]+) .*/\1/' | sort -n | tail -n 1)
   packages+=("postgresql-$major" "postgresql-server-dev-$major")
@@ -58,4 +70,9 @@ no_cluster=/etc/postgresql-common/createcluster.d/notify_json.conf
 "${as_root[@]}" install -D /dev/stdin "$no_cluster" <<<'create_main_cluster = false'
 trap '"${as_root[@]}" rm -f "$no_cluster"' EXIT
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-  --no-install-recommends "${packages[@]}"
+  -o DPkg::Lock::Timeout=300 --no-install-recommends "${packages[@]}"
+
+if ! has_all cargo; then
+  echo "For root, Rust is missing too: install it from https://rustup.rs." >&2
+  exit 1
+fi

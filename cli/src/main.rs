@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 /// Listen to and publish JSON through PostgreSQL, with the notify_json extension.
 ///
@@ -33,13 +32,16 @@ enum Command {
     Publish(publish::Publish),
 }
 
+/// What is not an error itself, such as a `.pgpass` that others may read.
+const QUIET: &str = "off,notify_json_client::connect=warn";
+
 // Not on the main thread, which a slow reader of standard output holds up.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy(),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET)),
         )
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)

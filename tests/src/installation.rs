@@ -26,9 +26,15 @@ fn program(name: &str) -> Command {
         run(Command::new("make").args(["--silent", "build"]));
         project().join("target/release")
     });
-    let mut command = Command::new(folder.join(name));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PG")) {
-        command.env_remove(name);
+    without_connection(Command::new(folder.join(name)))
+}
+
+/// The command without the variables that tell it where and how to connect.
+pub(crate) fn without_connection(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
     }
     command.env_remove("DATABASE_URL");
     command
@@ -36,7 +42,7 @@ fn program(name: &str) -> Command {
 
 /// A command that runs `psql` against a connection string.
 pub fn psql(url: &str) -> Command {
-    let mut command = Command::new(programs().join("psql"));
+    let mut command = without_connection(Command::new(programs().join("psql")));
     command.args(["--no-psqlrc", "--set", "ON_ERROR_STOP=1", url]);
     command
 }

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::installation::without_connection;
 use nix::unistd::{Uid, User, chown};
 
 /// Another user than the current one, when that is root.
@@ -26,7 +27,7 @@ pub fn own(path: &Path) {
 
 /// A program of the server, run in a folder as the server's user.
 pub(crate) fn as_server_user(program: &Path, folder: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = without_connection(Command::new(program));
     command.current_dir(folder).env_remove("RUST_BACKTRACE");
     if let Some(user) = server_user() {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());

@@ -179,7 +179,7 @@ Go on by hand. Listen in one terminal:
 
 and publish in another:
 
-    {} '{url}' -c \"SELECT notify_json('orders', '{{\\\"id\\\": 42}}')\"
+    '{}' '{url}' -c \"SELECT notify_json('orders', '{{\\\"id\\\": 42}}')\"
 
 The server runs until you stop it:
 

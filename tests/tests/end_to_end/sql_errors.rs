@@ -163,6 +163,7 @@ async fn parallel_queries_send_from_the_leader() {
             "CREATE TABLE numbers AS SELECT n FROM generate_series(1, 1000) n;
              SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
              SET min_parallel_table_scan_size = 0; SET force_parallel_mode = on;
+             SET parallel_leader_participation = off;
              SELECT notify_json('c', to_json(n)) FROM numbers;",
         )
         .await
