@@ -21,13 +21,13 @@ fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Notices and reconnects quickly.
+/// Notices and reconnects quickly, but not so quickly that a busy machine looks like a fault.
 fn quick(url: &str) -> ListenerConfig {
     let config: ListenerConfig = url.parse().unwrap();
     config
-        .heartbeat(milliseconds(100), milliseconds(500))
+        .heartbeat(milliseconds(100), milliseconds(2_000))
         .reconnect_delay(milliseconds(1), milliseconds(50))
-        .connect_timeout(milliseconds(1_000))
+        .connect_timeout(milliseconds(2_000))
 }
 
 /// Three subscriptions behind a proxy, and a session that sends past it.
@@ -410,11 +410,10 @@ async fn who_does_not_care_about_gaps_says_messages() {
 }
 
 #[test]
-fn a_short_soak() {
-    for arguments in [&["slow-reader", "1000000"][..], &["faults", "20", "7"]] {
-        let (code, output, errors) = Running::start(soak().args(arguments)).finish();
-        assert_eq!(code, Some(0), "{output}{errors}");
-    }
+fn a_subscriber_that_never_reads_costs_a_bounded_amount() {
+    let mut command = soak();
+    let (code, output, errors) = Running::start(command.args(["slow-reader", "1000000"])).finish();
+    assert_eq!(code, Some(0), "{output}{errors}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
