@@ -61,7 +61,16 @@ pub(crate) fn private_folder() -> &'static Path {
 }
 
 /// Runs a command of the project to its end and returns its output.
+///
+/// It does not see the package that `cargo test` describes to this process: build scripts depend
+/// on those variables, and a build with them and one without would each undo the other.
 fn run(command: &mut Command) -> String {
+    for (name, _) in std::env::vars_os() {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b"CARGO_PKG_") || bytes.starts_with(b"CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     let output = command
         .current_dir(project())
         .stdin(Stdio::null())

@@ -1,8 +1,8 @@
 //! `make soak`: long runs that prove what the short tests show.
 //!
 //! - `soak faults COUNT SEED`: random faults under steady traffic.
-//! - `soak sleeper URL`: a subscriber of channel `c` that never reads, with a bound of 8 MiB, until
-//!   another one reads `"end"`; for tests that watch its memory.
+//! - `soak sleeper URL`: a subscriber of channel `c` that never reads, with a bound of 8 MiB, beside
+//!   one that reads until `"end"`; it stays until its input ends, for tests that watch its memory.
 //! - `soak slow-reader COUNT`: a subscriber that never reads, beside one that does.
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use notify_json_client::{
 };
 use notify_json_tests::{Database, Fault, Proxy, Server, ServerOptions, memory, next_message};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 
 #[tokio::main]
 async fn main() {
@@ -194,6 +195,7 @@ async fn sleeper(url: &str) {
     println!("ready");
     while reader.next().await.expect("the listener runs").expect("only strings") != "end" {}
     println!("end");
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await.expect("it can be read");
     drop(sleeper);
 }
 
