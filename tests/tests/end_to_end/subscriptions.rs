@@ -59,6 +59,24 @@ async fn a_name_that_the_server_would_cut_is_refused() {
 }
 
 #[tokio::test]
+async fn a_channel_that_fails_leaves_the_others_alone() {
+    let database = Server::shared().database_with_encoding("LATIN1").await;
+    let listener = database.listener().await;
+    // LATIN1 has no such character, so the server refuses this one.
+    let (good, bad, other) = tokio::join!(
+        listener.subscribe::<u32>("good"),
+        listener.subscribe::<u32>("日本"),
+        listener.subscribe::<u32>("other"),
+    );
+    assert_eq!(bad.unwrap_err().code().unwrap().code(), "22P05");
+    let sender = database.connect().await;
+    for (channel, mut subscription) in [("good", good.unwrap()), ("other", other.unwrap())] {
+        notify_json_client::publish(&sender, channel, &1).await.unwrap();
+        assert_eq!(next_message(&mut subscription).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_reader_with_everything_waiting_lets_others_run() {
     let database = Server::shared().database().await;
     let listener = database.listener().await;
