@@ -28,7 +28,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 .PHONY: demo
-demo: setup build ## Build everything and watch JSON of every size go from psql to Rust
+demo: packages build ## Build everything and watch JSON of every size go from psql to Rust
 	target/release/demo
 
 .PHONY: demo-stop
@@ -40,12 +40,12 @@ test: setup build ## Run every test, against servers that the tests start themse
 	scripts/test.sh
 
 .PHONY: soak
-soak: setup build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
+soak: packages build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
 	target/release/soak slow-reader 1000000
 	target/release/soak faults 200 $(or $(SEED),1)
 
 .PHONY: lint
-lint: setup ## Check the formatting and run clippy over everything
+lint: packages ## Check the formatting and run clippy over everything
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
@@ -60,7 +60,11 @@ fuzz: ## Fuzz the wire format for SECONDS (60) a target
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: setup
-setup: ## Install the system packages that building and testing need
+setup: packages ## Install what building and testing need
+	scripts/private-pgbouncer.sh >/dev/null
+
+.PHONY: packages
+packages:
 	scripts/setup.sh
 
 .PHONY: build

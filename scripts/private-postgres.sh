@@ -13,19 +13,8 @@ bin=$("$PG_CONFIG" --bindir)
 lib=$("$PG_CONFIG" --pkglibdir)
 share=$("$PG_CONFIG" --sharedir)
 
-# Root starts servers as user postgres, who may be unable to enter the checkout.
-root=$PWD/target/postgres
+root=$(scripts/private-folder.sh)/postgres
 mkdir -p "$root"
-if [[ $EUID -eq 0 ]] && ! runuser -u postgres -- test -x "$root"; then
-  root=/var/tmp/notify_json-$(cksum <<<"$PWD" | cut -d ' ' -f 1)/postgres
-  mkdir -p "$root"
-  # Programs are run from here, so it must not be a folder that somebody else has prepared.
-  if [[ -L ${root%/*} || ! -O ${root%/*} || -L $root || ! -O $root ]]; then
-    echo "${root%/*} is not root's: remove it, then run this again." >&2
-    exit 1
-  fi
-fi
-
 exec 9>"$root/lock"
 flock 9
 version=$("$bin/postgres" --version)

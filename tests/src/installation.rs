@@ -53,6 +53,12 @@ pub(crate) fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| run(&mut Command::new("scripts/private-postgres.sh")).into())
 }
 
+/// PgBouncer, the system's or a private copy.
+pub(crate) fn pgbouncer() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| run(&mut Command::new("scripts/private-pgbouncer.sh")).into())
+}
+
 /// The folder beside the private PostgreSQL, which the server's user can enter.
 pub(crate) fn private_folder() -> &'static Path {
     let made_here = |folder: &&Path| folder.join("version").exists();

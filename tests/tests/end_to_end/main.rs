@@ -15,6 +15,7 @@ mod load;
 mod memory;
 mod overflow;
 mod payloads;
+mod pooler;
 mod publishing;
 mod schema;
 mod sql_errors;
