@@ -99,6 +99,33 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
 }
 
 #[test]
+fn every_public_async_function_says_what_dropping_it_does() {
+    let mut found = 0;
+    for folder in ["client/src", "client/src/connect"] {
+        for file in std::fs::read_dir(project().join(folder)).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let mut documentation = String::new();
+            for line in source.lines().map(str::trim_start) {
+                if line.starts_with("pub async fn") {
+                    found += 1;
+                    let says = documentation.contains("/// # Cancel safety");
+                    assert!(says, "{}: {line}", path.display());
+                }
+                match line.starts_with("///") || line.starts_with("#[") {
+                    true => documentation += line,
+                    false => documentation.clear(),
+                }
+            }
+        }
+    }
+    assert!(found >= 11);
+}
+
+#[test]
 fn the_changelog_knows_the_version() {
     assert!(read("CHANGELOG.md").contains(&format!("## {}", env!("CARGO_PKG_VERSION"))));
 }
