@@ -23,10 +23,15 @@ pub fn soak() -> Command {
 fn program(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        run(Command::new("make").args(["--silent", "build"]));
+        make(&["--silent", "build"]);
         project().join("target/release")
     });
     without_connection(Command::new(folder.join(name)))
+}
+
+/// Makes a target of the project's Makefile.
+pub fn make(arguments: &[&str]) {
+    run(Command::new("make").args(arguments));
 }
 
 /// The command without the variables that tell it where and how to connect.

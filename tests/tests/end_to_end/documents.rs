@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use notify_json_tests::{Server, notify_json, project};
+use notify_json_tests::{Server, make, notify_json, project};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(project().join(path)).unwrap()
@@ -59,12 +59,7 @@ async fn the_commands_of_the_readme_run() {
 fn installing_takes_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let destination = format!("DESTDIR={}", folder.path().display());
-    let output = Command::new("make")
-        .args(["install", &destination])
-        .current_dir(project())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    make(&["install", &destination]);
     let listing = Command::new("find")
         .arg(folder.path())
         .args(["-type", "f", "-printf", "%f\\n"])
