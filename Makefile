@@ -32,7 +32,8 @@ demo: packages build ## Build everything and watch JSON of every size go from ps
 	target/release/demo
 
 .PHONY: demo-stop
-demo-stop: build ## Stop the demo's server
+demo-stop: ## Stop the demo's server
+	test -x target/release/demo || $(MAKE) build
 	target/release/demo stop
 
 .PHONY: test
@@ -45,9 +46,13 @@ soak: packages build ## Run 200 random faults (SEED chooses which), and a reader
 	target/release/soak faults 200 $(or $(SEED),1)
 
 .PHONY: lint
-lint: packages ## Check the formatting and run clippy over everything
-	cargo fmt --all --check
+lint: lint-features ## Check the formatting and run clippy over everything
+	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+# What the two commands of lint leave out.
+.PHONY: lint-features
+lint-features: packages
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR) -- -D warnings
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes a private copy of the installed PostgreSQL with the extension in it, and prints where.
+# With --no-install the extension in it stays as it is, so nothing is built.
 #
 # The copy needs no rights on the system's files. PostgreSQL finds its own by the path of its
 # programs, so these are copied and everything else is linked.
@@ -26,5 +27,5 @@ if [[ ! -e $root/version || $(<"$root/version") != "$version $bin" ]]; then
   cp -rs "$share/." "$root$share"
   echo "$version $bin" >"$root/version"
 fi
-make --no-print-directory install DESTDIR="$root" >&2
+[[ ${1-} == --no-install ]] || make --no-print-directory install DESTDIR="$root" >&2
 echo "$root$bin"

@@ -58,17 +58,23 @@ pub(crate) fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| run(&mut Command::new("scripts/private-postgres.sh")).into())
 }
 
+/// Where these programs are, with whatever extension was last installed beside them.
+pub(crate) fn programs_as_they_are() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS
+        .get_or_init(|| run(Command::new("scripts/private-postgres.sh").arg("--no-install")).into())
+}
+
 /// PgBouncer, the system's or a private copy.
 pub(crate) fn pgbouncer() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| run(&mut Command::new("scripts/private-pgbouncer.sh")).into())
 }
 
-/// The folder beside the private PostgreSQL, which the server's user can enter.
+/// A folder for private servers, which their user can enter.
 pub(crate) fn private_folder() -> &'static Path {
-    let made_here = |folder: &&Path| folder.join("version").exists();
-    let root = programs().ancestors().find(made_here).expect("the script leaves it");
-    root.parent().expect("it lies in target/ or /var/tmp")
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| run(&mut Command::new("scripts/private-folder.sh")).into())
 }
 
 /// Runs a command of the project to its end and returns its output.
