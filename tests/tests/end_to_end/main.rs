@@ -18,6 +18,7 @@ mod payloads;
 mod pooler;
 mod publishing;
 mod schema;
+mod soak;
 mod sql_errors;
 mod subscriptions;
 mod transactions;
