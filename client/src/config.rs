@@ -10,7 +10,7 @@ use crate::ErrorKind;
 use crate::backoff::Backoff;
 use crate::connect::Connector;
 use crate::health::Heartbeat;
-use crate::{Error, Listener};
+use crate::{Error, Listener, log};
 
 /// What may wait for one subscriber, and what happens beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub struct ListenerConfig {
     pub(crate) backoff: Backoff,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) wait_for_server: bool,
+    pub(crate) log: log::Settings,
 }
 
 impl ListenerConfig {
@@ -121,6 +122,26 @@ impl ListenerConfig {
         self
     }
 
+    /// How long a consumer of a durable channel stays ours without a sign of life, and so how long
+    /// the next one waits if this process dies. Default 6 s; signs are given three times as often.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.log.lease = lease;
+        self
+    }
+
+    /// Events of a durable channel read at once, by number and by bytes of JSON text. Two such pages
+    /// may wait for the program. Default 1,000 and 8 MiB; one event is always read, however large.
+    pub fn page(mut self, events: u32, bytes: usize) -> Self {
+        (self.log.page_events, self.log.page_bytes) = (events.max(1), bytes);
+        self
+    }
+
+    /// How often a durable channel is looked at even if nobody rang. Default 5 s.
+    pub fn look_every(mut self, interval: Duration) -> Self {
+        self.log.look_every = interval;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -150,6 +171,7 @@ impl From<Connector> for ListenerConfig {
                 timeout: Duration::from_secs(5),
             },
             wait_for_server: false,
+            log: log::Settings::default(),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use notify_json_wire::{DecodeError, JoinError};
 use tokio_postgres::error::SqlState;
 
+use crate::{Position, Receipt};
+
 /// An error of this crate. Cheap to clone, since several subscribers may receive the same one.
 ///
 /// Neither `Display` nor `Debug` shows any of a payload's content: that is in [`raw`](Self::raw)
@@ -18,6 +20,7 @@ struct ErrorInner {
     text: String,
     channel: Option<Arc<str>>,
     raw: Option<String>,
+    place: Option<(Position, Option<Receipt>)>,
     source: Option<Source>,
 }
 
@@ -47,6 +50,9 @@ pub enum ErrorKind {
     Decode,
     /// A frame is malformed or exceeds a limit; the stream goes on.
     Frame,
+    /// An event of a durable channel is longer than
+    /// [`max_message_bytes`](crate::ListenerConfig::max_message_bytes); the stream goes on.
+    TooLarge,
     /// A value does not serialize to JSON.
     Encode,
     /// The server cannot serve a listener: a standby, or a pooler in transaction mode.
@@ -64,6 +70,7 @@ impl Error {
             text: text.into(),
             channel: None,
             raw: None,
+            place: None,
             source: None,
         }))
     }
@@ -78,6 +85,27 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         self.build(|e| e.source = Some(Source::Other(source.into())))
+    }
+
+    pub(crate) fn too_large(channel: Arc<str>, id: i64, bytes: i64, limit: usize) -> Self {
+        let text = format!(
+            "event {id} has {bytes} bytes, more than the {limit} accepted here: raise \
+             max_message_bytes, or go on without it"
+        );
+        Self::new(ErrorKind::TooLarge, text).build(|e| e.channel = Some(channel))
+    }
+
+    /// The error of an event, with its place in the log.
+    pub(crate) fn at(mut self, position: Position, receipt: Option<Receipt>) -> Self {
+        if Arc::get_mut(&mut self.0).is_none() {
+            let ErrorInner { kind, text, channel, raw, .. } = &*self.0;
+            let (channel, raw) = (channel.clone(), raw.clone());
+            let error = Self::new(*kind, text.clone()).caused_by(self);
+            return error.build(|e| {
+                (e.channel, e.raw, e.place) = (channel, raw, Some((position, receipt)))
+            });
+        }
+        self.build(|e| e.place = Some((position, receipt)))
     }
 
     pub(crate) fn closed() -> Self {
@@ -158,6 +186,18 @@ impl Error {
     /// frame, or the base64 of a message that does not decompress.
     pub fn raw(&self) -> Option<&str> {
         self.0.raw.as_deref()
+    }
+
+    /// Where in the log of its channel the event is, for [`ErrorKind::Decode`] and
+    /// [`ErrorKind::TooLarge`] of a [`Consumer`](crate::Consumer) or [`Replay`](crate::Replay).
+    pub fn position(&self) -> Option<&Position> {
+        self.0.place.as_ref().map(|(position, _)| position)
+    }
+
+    /// What acknowledges the event, for [`ErrorKind::Decode`] and [`ErrorKind::TooLarge`] of a
+    /// [`Consumer`](crate::Consumer).
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.0.place.as_ref()?.1.as_ref()
     }
 
     /// What serde says, for [`ErrorKind::Decode`] and [`ErrorKind::Encode`]. Its text may quote

@@ -67,7 +67,8 @@ impl Shared {
         self.closing.send_replace(true);
     }
 
-    async fn closed(&self) {
+    /// Ends when the session shall end.
+    pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
         // The sender lives in `self`.
         let _ = closing.wait_for(|closing| *closing).await;
@@ -82,7 +83,7 @@ impl Shared {
 }
 
 /// Runs until the listener shuts down or gives up, and ends every subscription.
-pub(crate) async fn run(config: ListenerConfig, shared: Arc<Shared>, first: Connected) {
+pub(crate) async fn run(config: Arc<ListenerConfig>, shared: Arc<Shared>, first: Connected) {
     // Also when the runtime drops this task, nobody may wait for it for ever.
     let _ended = Ended(&shared);
     let mut connected = first;
