@@ -54,7 +54,8 @@ lint: lint-features ## Check the formatting and run clippy over everything
 .PHONY: lint-features
 lint-features: packages
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR),notify-json-tests/metrics -- -D warnings
+	cargo clippy --workspace --features notify_json/pg$(PG_MAJOR),notify-json-tests/metrics \
+		--all-targets -- -D warnings
 
 .PHONY: bench
 bench: ## Measure split and join

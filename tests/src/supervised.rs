@@ -25,6 +25,8 @@ while read -r command; do
         start) "$@" & server=$! ;;
     esac
 done
+# Nobody reads its errors any more, so to report a death would be its own.
+exec 2>/dev/null
 kill -s CONT $server; kill -s $STOP $server; wait $server
 rm -rf "$FOLDER"
 "#;
