@@ -1033,39 +1033,25 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* <begin connected objects> */
 -- extension/src/attendance.rs:24
 -- notify_json::attendance::attend
-CREATE  FUNCTION "attend"(
-	"channel" text /* Option < Text < '_ > > */
-) RETURNS void
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'attend_wrapper';
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
 -- extension/src/policy.rs:72
 -- notify_json::policy::channel_changed
-CREATE  FUNCTION "channel_changed"() RETURNS void
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'channel_changed_wrapper';
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/attendance.rs:34
+-- extension/src/attendance.rs:33
 -- notify_json::attendance::leave
-CREATE  FUNCTION "leave"(
-	"channel" text /* Option < Text < '_ > > */
-) RETURNS void
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'leave_wrapper';
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
 -- extension/src/window.rs:6
 -- notify_json::window::next_xid
-CREATE  FUNCTION "next_xid"() RETURNS bigint /* i64 */
-STRICT
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'next_xid_wrapper';
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys::{LOCKTAG, LockTagType};
-use pgrx::{pg_extern, pg_sys, pgrx};
+use pgrx::{pg_extern, pg_sys};
 
 use crate::argument::Text;
 use crate::notify::channel_name;
@@ -21,8 +21,7 @@ const KIND: u16 = 0x6e6a;
 const ATTENDING: i32 = pg_sys::ShareLock as i32;
 const PUBLISHING: i32 = pg_sys::RowExclusiveLock as i32;
 
-#[pg_extern]
-#[pgrx(sql = false)]
+#[pg_extern(sql = false)]
 fn attend(channel: Option<Text<'_>>) {
     let tag = checked_tag(channel);
     if !attends(&tag) {
@@ -31,8 +30,7 @@ fn attend(channel: Option<Text<'_>>) {
     }
 }
 
-#[pg_extern]
-#[pgrx(sql = false)]
+#[pg_extern(sql = false)]
 fn leave(channel: Option<Text<'_>>) {
     let tag = checked_tag(channel);
     if attends(&tag) {

@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys, pgrx};
+use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
 
 use crate::error::Error;
 use crate::event::Log;
@@ -69,8 +69,7 @@ pub(crate) fn forget() {
 }
 
 /// The trigger on `notify_json.channel`.
-#[pg_extern]
-#[pgrx(sql = false)]
+#[pg_extern(sql = false)]
 fn channel_changed() {
     CHANGED.set(transaction());
     STALE.set(true);
