@@ -1,7 +1,7 @@
 CREATE TABLE notify_json.consumer (
     channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
     name text COLLATE "C" NOT NULL,
-    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0',
+    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,

@@ -38,6 +38,7 @@ DECLARE
     floor bigint;
     till pg_snapshot;
     last bigint;
+    fetched bigint;
 BEGIN
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
@@ -54,24 +55,25 @@ BEGIN
         seen := split_part(current, ';', 1);
         floor := split_part(current, ';', 2);
         till := split_part(current, ';', 3);
+        last := split_part(current, ';', 5);
         FOR id, published_at, payload IN
             SELECT * FROM notify_json.page(
-                "fetch".channel, seen, floor, till, stored.after, "fetch".max_events)
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
-            last := id;
+            fetched := id;
             RETURN NEXT;
         END LOOP;
-        EXIT WHEN last IS NOT NULL OR current <> stored."window";
+        EXIT WHEN fetched IS NOT NULL OR current <> stored."window";
         current := notify_json.next_window(current);
         stored.after := 0;
         stored.fetched := 0;
     END LOOP;
     -- While nothing is published, the end of the old window is as good a place to go on from.
-    IF last > stored.fetched
-        OR last IS NULL AND floor <> split_part(current, ';', 4)::bigint
+    IF fetched > stored.fetched
+        OR fetched IS NULL AND floor <> split_part(current, ';', 4)::bigint
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(last, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(fetched, stored.fetched)
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;

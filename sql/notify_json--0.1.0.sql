@@ -250,9 +250,10 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 -- requires:
 --   attendance
 
--- A window is FROM;FLOOR;TILL;FLOOR: two snapshots, and with each a number such that every event
--- with an id up to it is visible in the snapshot or belongs to a transaction that it lists as in
--- progress. The events of a window are those visible in TILL and not in FROM.
+-- A window is FROM;FLOOR;TILL;FLOOR;LAST. FROM and TILL are snapshots; the events of the window are
+-- those visible in TILL and not in FROM. After each snapshot comes a number such that every event
+-- with an id up to it is visible in the snapshot, or belongs to a transaction that the snapshot
+-- lists as in progress. No event visible in TILL has an id above LAST.
 
 CREATE FUNCTION notify_json.next_xid() RETURNS xid8
 LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'next_xid_wrapper';
@@ -265,6 +266,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     seen pg_snapshot := pg_current_snapshot();
     seen_xmax bigint := pg_snapshot_xmax(seen)::text;
+    last bigint;
     floor bigint;
     xmax bigint;
     in_progress text;
@@ -275,9 +277,11 @@ BEGIN
             DETAIL = 'This server is a standby: its snapshots do not list transactions in progress.',
             HINT = 'Connect to the primary.';
     END IF;
-    -- In this order: whoever gets an xid that is not below xmax draws ids above floor. The function
-    -- reads the sequence under its lock; plain SELECT sees a value of the future now and then.
-    floor := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
+    -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
+    -- its lock; a plain SELECT now and then sees a value of the future.
+    last := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    floor := last;
     xmax := notify_json.next_xid()::text;
     -- Many xids are behind an old snapshot, or were given to subtransactions. Rather than to list
     -- them all, the next window starts to read where this one does.
@@ -295,8 +299,8 @@ BEGIN
         SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
         WHERE own < xmax
     ) AS listed(xid);
-    RETURN format('%s;%s:%s:%s;%s', split_part(previous, ';', 3) || ';' || split_part(previous, ';', 4),
-        pg_snapshot_xmin(seen), xmax, in_progress, floor);
+    RETURN format('%s;%s;%s:%s:%s;%s;%s', split_part(previous, ';', 3), split_part(previous, ';', 4),
+        pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
 END $$;
 
 COMMENT ON FUNCTION notify_json.next_window(text) IS
@@ -324,14 +328,15 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 
 -- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
 CREATE FUNCTION notify_json.page(
-    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, after bigint, max_events integer
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE sql STABLE AS $$
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
         WHERE event.channel = page.channel
-            AND event.id > greatest(page.after, page.floor)
+            AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
             AND pg_visible_in_snapshot(event.xid, page.till)
             AND NOT pg_visible_in_snapshot(event.xid, page.seen)
         ORDER BY event.id LIMIT page.max_events
@@ -352,7 +357,7 @@ LANGUAGE sql STABLE AS $$
     ORDER BY id LIMIT page.max_events
 $$;
 
-COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
 CREATE FUNCTION notify_json.read(
@@ -372,6 +377,7 @@ DECLARE
     seen pg_snapshot;
     floor bigint;
     till pg_snapshot;
+    last bigint;
 BEGIN
     IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
         OR max_event_bytes IS NULL OR max_events < 1
@@ -386,6 +392,7 @@ BEGIN
         seen := split_part(in_window, ';', 1);
         floor := split_part(in_window, ';', 2);
         till := split_part(in_window, ';', 3);
+        last := split_part(in_window, ';', 5);
         IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
@@ -394,8 +401,8 @@ BEGIN
         END IF;
         RETURN QUERY
         WITH page AS MATERIALIZED (
-            SELECT id, published_at, payload, notify_json.bytes(payload)::bigint AS bytes
-            FROM notify_json.page(read.channel, seen, floor, till, read.after, read.max_events)
+            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
         ), cut AS MATERIALIZED (
             SELECT *, row_number() OVER by_id AS number,
                 sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
@@ -417,38 +424,70 @@ END $$;
 COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
 'The next events from a position. The first row names the window that the events belong to.';
 
-CREATE FUNCTION notify_json.start(channel text, since text)
-RETURNS TABLE ("window" text, after bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    earliest CONSTANT text := '3:3:;0;3:3:;0';
-    now text;
+    -- Publishers at work at the same time draw ids in another order than they read the clock.
+    surely CONSTANT timestamptz := since - interval '1 minute';
+    below bigint := 0;
+    above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    middle record;
+BEGIN
+    WHILE above - below > 1000 LOOP
+        SELECT id, published_at INTO middle FROM notify_json.event
+        WHERE channel = first_since.channel AND id >= below + (above - below) / 2
+        ORDER BY id LIMIT 1;
+        IF middle.published_at < surely THEN
+            below := middle.id;
+        ELSE
+            above := below + (above - below) / 2;
+        END IF;
+    END LOOP;
+    RETURN (
+        SELECT id FROM notify_json.event
+        WHERE channel = first_since.channel AND id > below AND published_at >= since
+        ORDER BY id LIMIT 1
+    );
+END $$;
+
+COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
+'The lowest id of an event published at a time or later.';
+
+CREATE FUNCTION notify_json.start(channel text, since text)
+RETURNS TABLE ("window" text, after bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earliest CONSTANT text := '3:3:;0;3:3:;0;0';
     first bigint;
 BEGIN
-    PERFORM notify_json.check_durable(start.channel);
+    PERFORM notify_json.check_durable(channel);
+    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
+        BEGIN
+            first := notify_json.first_since(channel, since::timestamptz);
+        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+            since := NULL;
+        END;
+        IF since IS NULL THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = 'bad place to start from',
+                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+        END IF;
+    END IF;
+    after := coalesce(first - 1, 0);
+    "window" := notify_json.next_window(earliest);
     IF since = 'earliest' THEN
-        RETURN QUERY VALUES (earliest, 0::bigint);
-        RETURN;
+        "window" := earliest;
+    ELSIF first IS NULL THEN
+        -- The end of that window, with nothing left to read in it.
+        "window" := format(
+            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
     END IF;
-    now := notify_json.next_window(earliest);
-    IF since <> 'latest' THEN
-        SELECT id INTO first FROM notify_json.event
-        WHERE channel = start.channel AND published_at >= since::timestamptz
-        ORDER BY id LIMIT 1;
-    ELSIF since IS NULL THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'start must not be NULL',
-            DETAIL = 'It says from which event on to read.',
-            HINT = 'Say ''earliest'', ''latest'' or a time.';
-    END IF;
-    IF first IS NULL THEN
-        now := format('%1$s;%2$s;%1$s;%2$s', split_part(now, ';', 3), split_part(now, ';', 4));
-    END IF;
-    RETURN QUERY SELECT now, coalesce(first - 1, 0);
+    RETURN NEXT;
 END $$;
 
 COMMENT ON FUNCTION notify_json.start(text, text) IS
@@ -463,7 +502,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 CREATE TABLE notify_json.consumer (
     channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
     name text COLLATE "C" NOT NULL,
-    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0',
+    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
@@ -697,6 +736,7 @@ DECLARE
     floor bigint;
     till pg_snapshot;
     last bigint;
+    fetched bigint;
 BEGIN
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
@@ -713,24 +753,25 @@ BEGIN
         seen := split_part(current, ';', 1);
         floor := split_part(current, ';', 2);
         till := split_part(current, ';', 3);
+        last := split_part(current, ';', 5);
         FOR id, published_at, payload IN
             SELECT * FROM notify_json.page(
-                "fetch".channel, seen, floor, till, stored.after, "fetch".max_events)
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
-            last := id;
+            fetched := id;
             RETURN NEXT;
         END LOOP;
-        EXIT WHEN last IS NOT NULL OR current <> stored."window";
+        EXIT WHEN fetched IS NOT NULL OR current <> stored."window";
         current := notify_json.next_window(current);
         stored.after := 0;
         stored.fetched := 0;
     END LOOP;
     -- While nothing is published, the end of the old window is as good a place to go on from.
-    IF last > stored.fetched
-        OR last IS NULL AND floor <> split_part(current, ';', 4)::bigint
+    IF fetched > stored.fetched
+        OR fetched IS NULL AND floor <> split_part(current, ';', 4)::bigint
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(last, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(fetched, stored.fetched)
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;

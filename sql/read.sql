@@ -1,13 +1,14 @@
 -- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
 CREATE FUNCTION notify_json.page(
-    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, after bigint, max_events integer
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE sql STABLE AS $$
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
         WHERE event.channel = page.channel
-            AND event.id > greatest(page.after, page.floor)
+            AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
             AND pg_visible_in_snapshot(event.xid, page.till)
             AND NOT pg_visible_in_snapshot(event.xid, page.seen)
         ORDER BY event.id LIMIT page.max_events
@@ -28,7 +29,7 @@ LANGUAGE sql STABLE AS $$
     ORDER BY id LIMIT page.max_events
 $$;
 
-COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
 CREATE FUNCTION notify_json.read(
@@ -48,6 +49,7 @@ DECLARE
     seen pg_snapshot;
     floor bigint;
     till pg_snapshot;
+    last bigint;
 BEGIN
     IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
         OR max_event_bytes IS NULL OR max_events < 1
@@ -62,6 +64,7 @@ BEGIN
         seen := split_part(in_window, ';', 1);
         floor := split_part(in_window, ';', 2);
         till := split_part(in_window, ';', 3);
+        last := split_part(in_window, ';', 5);
         IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
@@ -70,8 +73,8 @@ BEGIN
         END IF;
         RETURN QUERY
         WITH page AS MATERIALIZED (
-            SELECT id, published_at, payload, notify_json.bytes(payload)::bigint AS bytes
-            FROM notify_json.page(read.channel, seen, floor, till, read.after, read.max_events)
+            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
         ), cut AS MATERIALIZED (
             SELECT *, row_number() OVER by_id AS number,
                 sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
@@ -93,38 +96,70 @@ END $$;
 COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
 'The next events from a position. The first row names the window that the events belong to.';
 
-CREATE FUNCTION notify_json.start(channel text, since text)
-RETURNS TABLE ("window" text, after bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    earliest CONSTANT text := '3:3:;0;3:3:;0';
-    now text;
+    -- Publishers at work at the same time draw ids in another order than they read the clock.
+    surely CONSTANT timestamptz := since - interval '1 minute';
+    below bigint := 0;
+    above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    middle record;
+BEGIN
+    WHILE above - below > 1000 LOOP
+        SELECT id, published_at INTO middle FROM notify_json.event
+        WHERE channel = first_since.channel AND id >= below + (above - below) / 2
+        ORDER BY id LIMIT 1;
+        IF middle.published_at < surely THEN
+            below := middle.id;
+        ELSE
+            above := below + (above - below) / 2;
+        END IF;
+    END LOOP;
+    RETURN (
+        SELECT id FROM notify_json.event
+        WHERE channel = first_since.channel AND id > below AND published_at >= since
+        ORDER BY id LIMIT 1
+    );
+END $$;
+
+COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
+'The lowest id of an event published at a time or later.';
+
+CREATE FUNCTION notify_json.start(channel text, since text)
+RETURNS TABLE ("window" text, after bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earliest CONSTANT text := '3:3:;0;3:3:;0;0';
     first bigint;
 BEGIN
-    PERFORM notify_json.check_durable(start.channel);
+    PERFORM notify_json.check_durable(channel);
+    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
+        BEGIN
+            first := notify_json.first_since(channel, since::timestamptz);
+        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+            since := NULL;
+        END;
+        IF since IS NULL THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = 'bad place to start from',
+                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+        END IF;
+    END IF;
+    after := coalesce(first - 1, 0);
+    "window" := notify_json.next_window(earliest);
     IF since = 'earliest' THEN
-        RETURN QUERY VALUES (earliest, 0::bigint);
-        RETURN;
+        "window" := earliest;
+    ELSIF first IS NULL THEN
+        -- The end of that window, with nothing left to read in it.
+        "window" := format(
+            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
     END IF;
-    now := notify_json.next_window(earliest);
-    IF since <> 'latest' THEN
-        SELECT id INTO first FROM notify_json.event
-        WHERE channel = start.channel AND published_at >= since::timestamptz
-        ORDER BY id LIMIT 1;
-    ELSIF since IS NULL THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'start must not be NULL',
-            DETAIL = 'It says from which event on to read.',
-            HINT = 'Say ''earliest'', ''latest'' or a time.';
-    END IF;
-    IF first IS NULL THEN
-        now := format('%1$s;%2$s;%1$s;%2$s', split_part(now, ';', 3), split_part(now, ';', 4));
-    END IF;
-    RETURN QUERY SELECT now, coalesce(first - 1, 0);
+    RETURN NEXT;
 END $$;
 
 COMMENT ON FUNCTION notify_json.start(text, text) IS

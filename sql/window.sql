@@ -1,6 +1,7 @@
--- A window is FROM;FLOOR;TILL;FLOOR: two snapshots, and with each a number such that every event
--- with an id up to it is visible in the snapshot or belongs to a transaction that it lists as in
--- progress. The events of a window are those visible in TILL and not in FROM.
+-- A window is FROM;FLOOR;TILL;FLOOR;LAST. FROM and TILL are snapshots; the events of the window are
+-- those visible in TILL and not in FROM. After each snapshot comes a number such that every event
+-- with an id up to it is visible in the snapshot, or belongs to a transaction that the snapshot
+-- lists as in progress. No event visible in TILL has an id above LAST.
 
 CREATE FUNCTION notify_json.next_xid() RETURNS xid8
 LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'next_xid_wrapper';
@@ -13,6 +14,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     seen pg_snapshot := pg_current_snapshot();
     seen_xmax bigint := pg_snapshot_xmax(seen)::text;
+    last bigint;
     floor bigint;
     xmax bigint;
     in_progress text;
@@ -23,9 +25,11 @@ BEGIN
             DETAIL = 'This server is a standby: its snapshots do not list transactions in progress.',
             HINT = 'Connect to the primary.';
     END IF;
-    -- In this order: whoever gets an xid that is not below xmax draws ids above floor. The function
-    -- reads the sequence under its lock; plain SELECT sees a value of the future now and then.
-    floor := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
+    -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
+    -- its lock; a plain SELECT now and then sees a value of the future.
+    last := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    floor := last;
     xmax := notify_json.next_xid()::text;
     -- Many xids are behind an old snapshot, or were given to subtransactions. Rather than to list
     -- them all, the next window starts to read where this one does.
@@ -43,8 +47,8 @@ BEGIN
         SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
         WHERE own < xmax
     ) AS listed(xid);
-    RETURN format('%s;%s:%s:%s;%s', split_part(previous, ';', 3) || ';' || split_part(previous, ';', 4),
-        pg_snapshot_xmin(seen), xmax, in_progress, floor);
+    RETURN format('%s;%s;%s:%s:%s;%s;%s', split_part(previous, ';', 3), split_part(previous, ';', 4),
+        pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
 END $$;
 
 COMMENT ON FUNCTION notify_json.next_window(text) IS
