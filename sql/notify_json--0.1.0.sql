@@ -7,43 +7,1132 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:20
+-- extension/src/lib.rs:16
+-- bootstrap
+CREATE SCHEMA notify_json;
+
+COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumers, and how to read them.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:17
+-- requires:
+--   schema
+
+CREATE TABLE notify_json.channel (
+    name text COLLATE "C" PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 63),
+    durable boolean NOT NULL,
+    retention interval NOT NULL DEFAULT '7 days'
+        CHECK (retention > '0' AND retention <= '1000 years'),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE notify_json.channel IS
+'Channels with a policy of their own. A name that is not here is a live channel.';
+
+SELECT pg_extension_config_dump('notify_json.channel', '');
+
+CREATE FUNCTION notify_json.channel_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'channel_changed_wrapper';
+
+COMMENT ON FUNCTION notify_json.channel_changed() IS
+'Tells every session that what it knows of the channels is out of date.';
+
+CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.channel
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
+ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
+
+CREATE FUNCTION notify_json.create_channel(
+    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_name('channel', create_channel.name);
+    IF create_channel.durable IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'durable must not be NULL',
+            DETAIL = format('Channel "%s" must be durable or live.', create_channel.name),
+            HINT = 'Say durable => true to keep its events for consumers.';
+    END IF;
+    PERFORM notify_json.check_retention(create_channel.retention);
+    INSERT INTO notify_json.channel (name, durable, retention)
+    VALUES (create_channel.name, create_channel.durable, create_channel.retention)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE duplicate_object USING
+            MESSAGE = format('channel "%s" already exists', create_channel.name),
+            DETAIL = 'Every channel has one policy.',
+            HINT = 'Change it with notify_json.alter_channel().';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
+'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
+
+CREATE FUNCTION notify_json.alter_channel(
+    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF alter_channel.retention IS NOT NULL THEN
+        PERFORM notify_json.check_retention(alter_channel.retention);
+    END IF;
+    UPDATE notify_json.channel
+    SET durable = coalesce(alter_channel.durable, durable),
+        retention = coalesce(alter_channel.retention, retention)
+    WHERE name = alter_channel.name;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(alter_channel.name);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.alter_channel(text, boolean, interval) IS
+'Changes the policy of a channel. What is NULL stays as it is.';
+
+CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM notify_json.channel WHERE name = drop_channel.name;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(drop_channel.name);
+    END IF;
+    DELETE FROM notify_json.event WHERE channel = drop_channel.name;
+END $$;
+
+COMMENT ON FUNCTION notify_json.drop_channel(text) IS
+'Removes a channel''s policy, events and consumers. The name is that of a live channel again.';
+
+CREATE FUNCTION notify_json.check_name(what text, name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF name IS NULL OR octet_length(name) NOT BETWEEN 1 AND 63 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('bad name of a %s', what),
+            DETAIL = CASE
+                WHEN name IS NULL THEN 'The name is NULL; it must have 1 to 63 bytes.'
+                ELSE format('The name has %s bytes; it must have 1 to 63.', octet_length(name))
+            END,
+            HINT = 'Use a name of 1 to 63 bytes.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_name(text, text) IS
+'Refuses a name that is NULL, empty or longer than 63 bytes.';
+
+CREATE FUNCTION notify_json.check_retention(retention interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF retention IS NULL OR retention <= '0' OR retention > '1000 years' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'retention is out of range',
+            DETAIL = format('It is %s; it must be more than 0 and at most 1000 years.',
+                coalesce(retention::text, 'NULL')),
+            HINT = 'Say for example retention => ''7 days''.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_retention(interval) IS
+'Refuses a time that events cannot be kept for.';
+
+CREATE FUNCTION notify_json.unknown_channel(name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE undefined_object USING
+        MESSAGE = format('channel "%s" does not exist', name),
+        DETAIL = 'A channel without a policy is live: it has no events to read and no consumers.',
+        HINT = format('SELECT notify_json.create_channel(%L) makes it durable.', name);
+END $$;
+
+COMMENT ON FUNCTION notify_json.unknown_channel(text) IS
+'Says that a channel has no policy.';
+
+CREATE FUNCTION notify_json.check_durable(channel text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known boolean := (SELECT durable FROM notify_json.channel WHERE name = check_durable.channel);
+BEGIN
+    IF known IS NULL THEN
+        PERFORM notify_json.unknown_channel(check_durable.channel);
+    ELSIF NOT known THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('channel "%s" is live', check_durable.channel),
+            DETAIL = 'Events of a live channel are not kept.',
+            HINT = format('SELECT notify_json.alter_channel(%L, durable => true) makes it durable.',
+                check_durable.channel);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_durable(text) IS
+'Refuses a channel that is not durable.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:18
+-- requires:
+--   channel
+
+CREATE SEQUENCE notify_json.event_id;
+
+COMMENT ON SEQUENCE notify_json.event_id IS
+'Ids of events. A transaction draws them after it has its xid: the windows of readers rely on it.';
+
+-- Columns in the order that takes least space. COLLATE "C" compares bytes, which is faster.
+CREATE TABLE notify_json.event (
+    id bigint NOT NULL DEFAULT nextval('notify_json.event_id'),
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    slot smallint NOT NULL,
+    channel text COLLATE "C" NOT NULL,
+    payload json NOT NULL,
+    PRIMARY KEY (channel, id, slot)
+) PARTITION BY LIST (slot);
+
+COMMENT ON TABLE notify_json.event IS
+'Events of durable channels, in a ring of ten leaves that are emptied in turn.';
+COMMENT ON COLUMN notify_json.event.xid IS
+'The transaction that published it, never a subtransaction.';
+COMMENT ON COLUMN notify_json.event.slot IS
+'floor(seconds since 1970 / width) modulo 10; width is an eighth of the longest retention.';
+
+-- For the events of transactions that were in progress when a window began.
+CREATE INDEX ON notify_json.event (xid, channel, id);
+
+-- A server may be built without lz4.
+DO $$
+BEGIN
+    ALTER TABLE notify_json.event ALTER payload SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END $$;
+
+DO $$
+BEGIN
+    FOR slot IN 0..9 LOOP
+        EXECUTE format(
+            'CREATE TABLE notify_json.event_%1$s PARTITION OF notify_json.event FOR VALUES IN (%1$s)',
+            slot);
+        EXECUTE format(
+            'COMMENT ON TABLE notify_json.event_%1$s IS ''Leaf %1$s of the ring of events.''', slot);
+    END LOOP;
+END $$;
+
+CREATE FUNCTION notify_json.bytes(payload json) RETURNS integer
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS 'textoctetlen';
+
+COMMENT ON FUNCTION notify_json.bytes(json) IS
+'Bytes of a JSON text in the database''s encoding, without reading it.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:19
+-- requires:
+--   event
+
+CREATE FUNCTION notify_json.attend(channel text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'attend_wrapper';
+
+COMMENT ON FUNCTION notify_json.attend(text) IS
+'From now to the end of this session, or to leave(), publishers of the channel ring a doorbell: a notification ~1 event.';
+
+CREATE FUNCTION notify_json.leave(channel text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'leave_wrapper';
+
+COMMENT ON FUNCTION notify_json.leave(text) IS
+'Ends attend() of this session.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:20
+-- requires:
+--   attendance
+
+-- A window is FROM;FLOOR;TILL;FLOOR;LAST. FROM and TILL are snapshots; the events of the window are
+-- those visible in TILL and not in FROM. After each snapshot comes a number such that every event
+-- with an id up to it is visible in the snapshot, or belongs to a transaction that the snapshot
+-- lists as in progress. No event visible in TILL has an id above LAST.
+
+CREATE FUNCTION notify_json.next_xid() RETURNS xid8
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'next_xid_wrapper';
+
+COMMENT ON FUNCTION notify_json.next_xid() IS
+'The xid that the next transaction will get. Assigns none.';
+
+CREATE FUNCTION notify_json.next_window(previous text) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    seen pg_snapshot := pg_current_snapshot();
+    seen_xmax bigint := pg_snapshot_xmax(seen)::text;
+    last bigint;
+    floor bigint;
+    xmax bigint;
+    in_progress text;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = 'cannot read events during recovery',
+            DETAIL = 'This server is a standby: its snapshots do not list transactions in progress.',
+            HINT = 'Connect to the primary.';
+    END IF;
+    -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
+    -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
+    -- its lock; a plain SELECT now and then sees a value of the future.
+    last := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    floor := last;
+    xmax := notify_json.next_xid()::text;
+    -- Many xids are behind an old snapshot, or were given to subtransactions. Rather than to list
+    -- them all, the next window starts to read where this one does.
+    IF xmax - seen_xmax > 1000 THEN
+        floor := split_part(previous, ';', 4);
+        xmax := pg_snapshot_xmax(split_part(previous, ';', 3)::pg_snapshot)::text;
+    END IF;
+    xmax := greatest(xmax, seen_xmax);
+    -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
+    SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
+        SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
+        UNION
+        SELECT generate_series(seen_xmax, xmax - 1)
+        UNION
+        SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
+        WHERE own < xmax
+    ) AS listed(xid);
+    RETURN format('%s;%s;%s:%s:%s;%s;%s', split_part(previous, ';', 3), split_part(previous, ';', 4),
+        pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
+END $$;
+
+COMMENT ON FUNCTION notify_json.next_window(text) IS
+'The window from the end of another one till now.';
+
+CREATE FUNCTION notify_json.includes(later pg_snapshot, earlier pg_snapshot) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (
+            SELECT FROM pg_snapshot_xip(later) AS xip(xid) WHERE pg_visible_in_snapshot(xid, earlier)
+        )
+        AND (
+            SELECT count(*) FROM pg_snapshot_xip(earlier) AS xip(xid)
+            WHERE xid >= pg_snapshot_xmax(later)
+        ) >= pg_snapshot_xmax(earlier)::text::bigint - pg_snapshot_xmax(later)::text::bigint
+$$;
+
+COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
+'Whether all that is visible in the earlier snapshot is visible in the later one.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:21
+-- requires:
+--   window
+
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+CREATE FUNCTION notify_json.page(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE sql STABLE AS $$
+    (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.channel = page.channel
+            AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
+            AND pg_visible_in_snapshot(event.xid, page.till)
+            AND NOT pg_visible_in_snapshot(event.xid, page.seen)
+        ORDER BY event.id LIMIT page.max_events
+    )
+    UNION ALL
+    SELECT late.id, late.published_at, late.payload
+    FROM pg_snapshot_xip(page.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = page.channel
+            AND event.id > page.after
+            AND event.id <= page.floor
+        ORDER BY event.id LIMIT page.max_events
+    ) AS late
+    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    ORDER BY id LIMIT page.max_events
+$$;
+
+COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
+'The next events of a window by id: visible in till, not visible in seen.';
+
+CREATE FUNCTION notify_json.read(
+    channel text, in_window text, after bigint,
+    max_events integer, max_bytes bigint, max_event_bytes bigint
+) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- By index, whatever the statistics say.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    is_new boolean := false;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+BEGIN
+    IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
+        OR max_event_bytes IS NULL OR max_events < 1
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of read()',
+            DETAIL = 'No argument may be NULL, and max_events must be at least 1.',
+            HINT = 'Take window and after from start() or claim().';
+    END IF;
+    PERFORM notify_json.check_durable(read.channel);
+    LOOP
+        seen := split_part(in_window, ';', 1);
+        floor := split_part(in_window, ';', 2);
+        till := split_part(in_window, ';', 3);
+        last := split_part(in_window, ';', 5);
+        IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = 'window lies in the future',
+                DETAIL = 'It was opened after the snapshot of this transaction, or on another server.',
+                HINT = 'Read in a new transaction, or start() again.';
+        END IF;
+        RETURN QUERY
+        WITH page AS MATERIALIZED (
+            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
+        ), cut AS MATERIALIZED (
+            SELECT *, row_number() OVER by_id AS number,
+                sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
+            FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+        )
+        SELECT in_window, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::text
+        WHERE is_new OR EXISTS (SELECT FROM page)
+        UNION ALL
+        SELECT NULL, id, published_at, bytes,
+            CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+        FROM cut WHERE number = 1 OR coalesce(total, 0) <= read.max_bytes;
+        EXIT WHEN FOUND;
+        in_window := notify_json.next_window(in_window);
+        after := 0;
+        is_new := true;
+    END LOOP;
+END $$;
+
+COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
+'The next events from a position. The first row names the window that the events belong to.';
+
+CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- Publishers at work at the same time draw ids in another order than they read the clock.
+    surely CONSTANT timestamptz := since - interval '1 minute';
+    below bigint := 0;
+    above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    middle record;
+BEGIN
+    WHILE above - below > 1000 LOOP
+        SELECT id, published_at INTO middle FROM notify_json.event
+        WHERE channel = first_since.channel AND id >= below + (above - below) / 2
+        ORDER BY id LIMIT 1;
+        IF middle.published_at < surely THEN
+            below := middle.id;
+        ELSE
+            above := below + (above - below) / 2;
+        END IF;
+    END LOOP;
+    RETURN (
+        SELECT id FROM notify_json.event
+        WHERE channel = first_since.channel AND id > below AND published_at >= since
+        ORDER BY id LIMIT 1
+    );
+END $$;
+
+COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
+'The lowest id of an event published at a time or later.';
+
+CREATE FUNCTION notify_json.start(channel text, since text)
+RETURNS TABLE ("window" text, after bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earliest CONSTANT text := '3:3:;0;3:3:;0;0';
+    first bigint;
+BEGIN
+    PERFORM notify_json.check_durable(channel);
+    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
+        BEGIN
+            first := notify_json.first_since(channel, since::timestamptz);
+        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+            since := NULL;
+        END;
+        IF since IS NULL THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = 'bad place to start from',
+                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+        END IF;
+    END IF;
+    after := coalesce(first - 1, 0);
+    "window" := notify_json.next_window(earliest);
+    IF since = 'earliest' THEN
+        "window" := earliest;
+    ELSIF first IS NULL THEN
+        -- The end of that window, with nothing left to read in it.
+        "window" := format(
+            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
+    END IF;
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json.start(text, text) IS
+'A position to read from: earliest, latest, or the first event published at a time or later.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:22
+-- requires:
+--   read
+
+CREATE TABLE notify_json.consumer (
+    channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
+    name text COLLATE "C" NOT NULL,
+    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
+    after bigint NOT NULL DEFAULT 0,
+    fetched bigint NOT NULL DEFAULT 0,
+    skipped bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    acked_at timestamptz,
+    PRIMARY KEY (channel, name)
+);
+
+COMMENT ON TABLE notify_json.consumer IS
+'How far each consumer has come: everything in its window up to after, and all before its window.';
+COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
+COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events that were removed before it had them.';
+
+-- Apart from the position, so that a renewal waits for no ack in an open transaction. A takeover
+-- does: it changes epoch, which is part of the key, and an ack takes FOR KEY SHARE on this row.
+CREATE TABLE notify_json.holder (
+    channel text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    PRIMARY KEY (channel, name, epoch),
+    FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
+);
+
+COMMENT ON TABLE notify_json.holder IS 'Who may ack for a consumer: the client that claimed this epoch.';
+
+CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM notify_json.check_durable(channel);
+    PERFORM notify_json.check_name('consumer', consumer);
+    INSERT INTO notify_json.consumer (channel, name) VALUES (ensure_consumer.channel, consumer)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO notify_json.holder (channel, name) VALUES (ensure_consumer.channel, consumer);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ensure_consumer(text, text) IS
+'Creates a consumer at the earliest event, unless it exists.';
+
+CREATE FUNCTION notify_json.unknown_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE undefined_object USING
+        MESSAGE = format('consumer "%s" of channel "%s" does not exist', consumer, channel),
+        DETAIL = 'It was never created, or it was dropped.',
+        HINT = 'fetch() and seek() create a consumer.';
+END $$;
+
+COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
+'Says that a consumer does not exist.';
+
+CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM notify_json.consumer
+    WHERE channel = drop_consumer.channel AND name = drop_consumer.consumer;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+'Forgets a consumer and its position.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:23
+-- requires:
+--   consumer
+
+CREATE FUNCTION notify_json.check_lease(lease interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF lease IS NULL OR lease <= '0' OR lease > '1 year' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'lease is out of range',
+            DETAIL = format('It is %s; it must be more than 0 and at most a year.',
+                coalesce(lease::text, 'NULL')),
+            HINT = 'Say for example ''30 seconds''.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_lease(interval) IS
+'Refuses a time that a consumer cannot be held for.';
+
+CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
+RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    claimed bigint;
+BEGIN
+    PERFORM notify_json.check_lease(lease);
+    PERFORM notify_json.ensure_consumer(consumer, claim.channel);
+    -- While a lease runs no row qualifies, so nothing is waited for.
+    UPDATE notify_json.holder
+    SET epoch = epoch + 1, held_until = clock_timestamp() + lease
+    WHERE channel = claim.channel AND name = claim.consumer AND held_until <= clock_timestamp()
+    RETURNING epoch INTO claimed;
+    IF claimed IS NOT NULL THEN
+        -- Locked, so that a position of before this transaction's snapshot is an error.
+        RETURN QUERY SELECT claimed, "window", after, skipped FROM notify_json.consumer
+        WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.claim(text, text, interval) IS
+'Makes the caller the one that acks for a consumer, for a time. No row: another one holds it.';
+
+CREATE FUNCTION notify_json.renew(consumer text, channel text, epoch bigint, lease interval)
+RETURNS TABLE (held boolean, skipped bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_lease(lease);
+    UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
+    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch;
+    held := FOUND;
+    skipped := (
+        SELECT skipped FROM notify_json.consumer
+        WHERE channel = renew.channel AND name = renew.consumer
+    );
+    skipped := coalesce(skipped, 0);
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json.renew(text, text, bigint, interval) IS
+'Holds a consumer for longer. held is false if it was claimed by another one since.';
+
+CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE notify_json.holder SET held_until = '-infinity'
+    WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
+END $$;
+
+COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
+'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
+
+CREATE FUNCTION notify_json.ack_position(
+    consumer text, channel text, epoch bigint, "window" text, after bigint, skipped bigint
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    stored record;
+    is_later boolean;
+BEGIN
+    -- Until the end of this transaction nobody takes over.
+    PERFORM FROM notify_json.holder
+    WHERE channel = ack_position.channel AND name = ack_position.consumer
+        AND epoch = ack_position.epoch
+    FOR KEY SHARE;
+    IF FOUND THEN
+        SELECT "window", after INTO stored FROM notify_json.consumer
+        WHERE channel = ack_position.channel AND name = ack_position.consumer
+        FOR NO KEY UPDATE;
+    END IF;
+    IF NOT FOUND THEN
+        RAISE object_in_use USING
+            MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
+                consumer, ack_position.channel),
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.', epoch),
+            HINT = 'Claim it again and go on from the position that comes with it.';
+    END IF;
+    is_later := CASE
+        WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
+        ELSE notify_json.includes(
+            split_part(ack_position."window", ';', 1)::pg_snapshot,
+            split_part(stored."window", ';', 3)::pg_snapshot)
+    END;
+    UPDATE notify_json.consumer
+    SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
+        after = CASE WHEN is_later THEN ack_position.after ELSE after END,
+        fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
+        skipped = greatest(skipped - ack_position.skipped, 0),
+        acked_at = clock_timestamp()
+    WHERE channel = ack_position.channel AND name = ack_position.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, bigint) IS
+'Moves a consumer forward to a position, for the client that holds it.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:24
+-- requires:
+--   holder
+
+CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held_until timestamptz;
+BEGIN
+    -- Whoever let its lease run out must not ack any more.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = take.channel AND name = take.consumer
+        AND held_until > '-infinity' AND held_until <= clock_timestamp();
+    -- Until the end of this transaction nobody claims it.
+    SELECT held_until INTO held_until FROM notify_json.holder
+    WHERE channel = take.channel AND name = take.consumer FOR KEY SHARE;
+    IF held_until > '-infinity' THEN
+        RAISE object_in_use USING
+            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, take.channel),
+            DETAIL = format('A client acks for it, at least until %s.', held_until),
+            HINT = 'Use a consumer of another name, or stop that client.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.take(text, text) IS
+'Makes sure that no client holds a consumer until the end of the transaction.';
+
+CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
+RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+    current text;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+    fetched bigint;
+BEGIN
+    IF max_events IS NULL OR max_events < 1 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'max_events is out of range',
+            DETAIL = format('It is %s; it must be at least 1.', coalesce(max_events::text, 'NULL')),
+            HINT = 'Leave it out to get up to 100 events.';
+    END IF;
+    PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
+    PERFORM notify_json.take(consumer, "fetch".channel);
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = "fetch".channel AND name = "fetch".consumer FOR NO KEY UPDATE;
+    current := stored."window";
+    LOOP
+        seen := split_part(current, ';', 1);
+        floor := split_part(current, ';', 2);
+        till := split_part(current, ';', 3);
+        last := split_part(current, ';', 5);
+        FOR id, published_at, payload IN
+            SELECT * FROM notify_json.page(
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
+        LOOP
+            fetched := id;
+            RETURN NEXT;
+        END LOOP;
+        EXIT WHEN fetched IS NOT NULL OR current <> stored."window";
+        current := notify_json.next_window(current);
+        stored.after := 0;
+        stored.fetched := 0;
+    END LOOP;
+    -- While nothing is published, the end of the old window is as good a place to go on from.
+    IF fetched > stored.fetched
+        OR fetched IS NULL AND floor <> split_part(current, ';', 4)::bigint
+    THEN
+        UPDATE notify_json.consumer
+        SET "window" = current, after = stored.after, fetched = greatest(fetched, stored.fetched)
+        WHERE channel = "fetch".channel AND name = "fetch".consumer;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.fetch(text, text, integer) IS
+'The next events of a consumer, which is created at the earliest one. The same again until ack().';
+
+CREATE FUNCTION notify_json.ack(consumer text, channel text, id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_durable(ack.channel);
+    PERFORM notify_json.take(consumer, ack.channel);
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = ack.channel AND name = ack.consumer FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, ack.channel);
+    ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('event %s is not among those fetched', coalesce(ack.id::text, 'NULL')),
+            DETAIL = CASE
+                WHEN stored.fetched <= stored.after THEN 'No fetched event waits for its ack.'
+                ELSE format('Those that wait for their ack have ids after %s and up to %s.',
+                    stored.after, stored.fetched)
+            END,
+            HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
+    END IF;
+    UPDATE notify_json.consumer SET after = ack.id, skipped = 0, acked_at = clock_timestamp()
+    WHERE channel = ack.channel AND name = ack.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ack(text, text, bigint) IS
+'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
+
+CREATE FUNCTION notify_json.seek(consumer text, channel text, since text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position record;
+BEGIN
+    PERFORM notify_json.ensure_consumer(consumer, seek.channel);
+    -- Whoever holds it finds out, and the next claim succeeds at once.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = seek.channel AND name = seek.consumer;
+    SELECT * INTO position FROM notify_json.start(seek.channel, since);
+    UPDATE notify_json.consumer
+    SET "window" = position."window", after = position.after, fetched = 0, skipped = 0
+    WHERE channel = seek.channel AND name = seek.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
+'Moves a consumer to earliest, latest, or the first event published at a time or later.';
+
+CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.seek(consumer, channel, since::text)
+$$;
+
+COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
+'Moves a consumer to the first event published at a time or later.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:25
+-- requires:
+--   fetch
+
+CREATE VIEW notify_json.unacked AS
+SELECT consumer.channel, consumer.name AS consumer, event.slot, event.id, event.published_at
+FROM notify_json.consumer
+CROSS JOIN LATERAL (
+    SELECT split_part("window", ';', 1)::pg_snapshot AS seen,
+        split_part("window", ';', 2)::bigint AS floor,
+        split_part("window", ';', 3)::pg_snapshot AS till
+    OFFSET 0
+) AS position
+CROSS JOIN LATERAL (
+    SELECT slot, xid, id, published_at FROM notify_json.event
+    WHERE event.channel = consumer.channel AND event.id > position.floor
+        AND NOT pg_visible_in_snapshot(event.xid, position.seen)
+    UNION ALL
+    SELECT slot, event.xid, id, published_at
+    FROM pg_snapshot_xip(position.seen) AS xip(xid)
+    JOIN notify_json.event ON event.xid = xip.xid
+    WHERE event.channel = consumer.channel AND event.id <= position.floor
+) AS event
+WHERE NOT (event.id <= consumer.after AND pg_visible_in_snapshot(event.xid, position.till));
+
+COMMENT ON VIEW notify_json.unacked IS 'The events that each consumer still has to ack.';
+
+CREATE VIEW notify_json.consumers AS
+SELECT consumer.channel, consumer.name AS consumer,
+    lag.events AS lag_events,
+    extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
+    consumer.skipped,
+    holder.held_until > clock_timestamp() AS held,
+    holder.held_until,
+    consumer.acked_at,
+    consumer.created_at
+FROM notify_json.consumer
+JOIN notify_json.holder USING (channel, name)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
+    WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
+) AS lag;
+
+COMMENT ON VIEW notify_json.consumers IS
+'How far each consumer is behind, what it has missed, and whether a client holds it.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:26
+-- requires:
+--   consumers
+
+-- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
+-- removed only events that would stay for much longer than their channel says: those of channels
+-- with a shorter retention, and those that the ring has caught up with.
+
+CREATE FUNCTION notify_json.is_expired(slot smallint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM notify_json.event WHERE event.slot = is_expired.slot)
+        AND NOT EXISTS (
+            SELECT FROM notify_json.channel
+            CROSS JOIN LATERAL (
+                SELECT published_at FROM notify_json.event
+                WHERE event.channel = channel.name AND event.slot = is_expired.slot
+                ORDER BY id DESC LIMIT 1
+            ) AS newest
+            WHERE newest.published_at > clock_timestamp() - channel.retention
+        )
+$$;
+
+COMMENT ON FUNCTION notify_json.is_expired(smallint) IS
+'Whether a leaf has events, and none that is to be kept.';
+
+CREATE FUNCTION notify_json.empty_leaf(slot smallint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    removed bigint;
+BEGIN
+    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
+        RETURN 0;
+    END IF;
+    -- Consumers before the leaf, as fetch() does.
+    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
+        SELECT channel, consumer FROM notify_json.unacked WHERE slot = empty_leaf.slot
+    ) ORDER BY channel, name FOR NO KEY UPDATE;
+    -- Not in the queue for the lock, where publishers would wait behind.
+    FOR attempt IN REVERSE 10..1 LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', leaf);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF attempt = 1 THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    -- Nobody writes to it now, and what was committed in between is visible.
+    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
+        RAISE lock_not_available;
+    END IF;
+    UPDATE notify_json.consumer SET skipped = skipped + lost.events
+    FROM (
+        SELECT channel, consumer, count(*) AS events FROM notify_json.unacked
+        WHERE slot = empty_leaf.slot GROUP BY channel, consumer
+    ) AS lost
+    WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
+    SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
+    EXECUTE format('TRUNCATE ONLY %s', leaf);
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    -- Which also gives back the locks.
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.empty_leaf(smallint) IS
+'Empties a leaf if nothing in it is to be kept and nobody uses it; returns the number of events.';
+
+CREATE FUNCTION notify_json.remove_expired(channel text, kept_since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    oldest record;
+    last bigint;
+    removed bigint := 0;
+BEGIN
+    -- At most this many at a time, since the consumers they count for wait.
+    FOR oldest IN
+        SELECT id, published_at FROM notify_json.event
+        WHERE channel = remove_expired.channel ORDER BY id LIMIT 100000
+    LOOP
+        EXIT WHEN oldest.published_at >= kept_since;
+        last := oldest.id;
+    END LOOP;
+    IF last IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
+        SELECT channel, consumer FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last
+    ) ORDER BY name FOR NO KEY UPDATE;
+    -- In one statement, so that what is counted is what is removed.
+    WITH lost AS (
+        SELECT consumer, count(*) AS events FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
+    ), gone AS (
+        DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
+        RETURNING id
+    ), counted AS (
+        UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
+        WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
+    )
+    SELECT count(*) INTO removed FROM gone;
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.remove_expired(text, timestamptz) IS
+'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
+
+CREATE FUNCTION notify_json.prune() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    longest interval := (SELECT max(retention) FROM notify_json.channel WHERE durable);
+    channel record;
+    removed bigint := 0;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE invalid_transaction_state USING
+            MESSAGE = 'cannot prune in this transaction',
+            DETAIL = format('Its isolation level is %s: it does not see the events committed since '
+                'it began, and would remove them with the others.',
+                current_setting('transaction_isolation')),
+            HINT = 'Begin the transaction ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    -- One at a time: two would count what they remove twice.
+    BEGIN
+        LOCK TABLE ONLY notify_json.event IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN 0;
+    END;
+    FOR slot IN 0..9 LOOP
+        removed := removed + notify_json.empty_leaf(slot::smallint);
+    END LOOP;
+    FOR channel IN
+        WITH RECURSIVE used AS (
+            (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
+            UNION ALL
+            SELECT next.channel FROM used CROSS JOIN LATERAL (
+                SELECT channel FROM notify_json.event
+                WHERE event.channel > used.channel ORDER BY channel LIMIT 1
+            ) AS next
+        )
+        SELECT used.channel AS name, CASE
+            WHEN retention IS NULL THEN 'infinity'
+            -- Such events leave with their leaf; the ring comes round in longest * 10 / 8.
+            WHEN retention > longest * 0.75
+                THEN clock_timestamp() - greatest(retention, longest * 1.25)
+            ELSE clock_timestamp() - retention
+        END AS kept_since
+        FROM used LEFT JOIN notify_json.channel ON channel.name = used.channel
+    LOOP
+        removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
+    END LOOP;
+    RETURN removed;
+END $$;
+
+COMMENT ON FUNCTION notify_json.prune() IS
+'Removes events older than the retention of their channel and returns how many. 0: nothing left to do now.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:27
+-- requires:
+--   prune
+
+-- Whoever creates the extension decides who may use it.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
+GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/attendance.rs:24
+-- notify_json::attendance::attend
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/policy.rs:72
+-- notify_json::policy::channel_changed
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/attendance.rs:33
+-- notify_json::attendance::leave
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/window.rs:6
+-- notify_json::window::next_xid
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/notify.rs:21
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" json /* Option < Json < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL RESTRICTED 
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:14
+-- extension/src/notify.rs:15
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" jsonb /* Option < Jsonb < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL RESTRICTED 
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:26
+-- extension/src/notify.rs:27
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" text /* Option < Text < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL RESTRICTED 
+VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:12
+-- extension/src/lib.rs:28
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Sends a JSON value to the listeners of a channel when the transaction commits. Returns NULL.';

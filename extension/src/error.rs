@@ -30,6 +30,12 @@ pub(crate) enum Error {
     Standby,
     #[error("cannot notify from a parallel worker")]
     ParallelWorker,
+    #[error("cannot publish on a durable channel during a parallel operation")]
+    ParallelOperation,
+    #[error("cannot publish on a durable channel in a read-only transaction")]
+    ReadOnly,
+    #[error("{table} does not fit the library")]
+    Version { table: &'static str },
 }
 
 /// Bytes of a channel name that PostgreSQL takes: `NAMEDATALEN` less one.
@@ -56,7 +62,9 @@ impl Error {
             Self::TooLarge { .. } => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Compress { .. } => ERRCODE_OUT_OF_MEMORY,
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Self::ParallelWorker => ERRCODE_INVALID_TRANSACTION_STATE,
+            Self::ParallelWorker | Self::ParallelOperation => ERRCODE_INVALID_TRANSACTION_STATE,
+            Self::ReadOnly => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::Version { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
     }
 
@@ -91,6 +99,18 @@ impl Error {
             Self::ParallelWorker => {
                 "A function that calls notify_json() is marked PARALLEL SAFE.".to_owned()
             }
+            Self::ParallelOperation => {
+                "A function that calls notify_json() is marked PARALLEL RESTRICTED or SAFE."
+                    .to_owned()
+            }
+            Self::ReadOnly => {
+                "Events of a durable channel are kept in a table, which takes a write.".to_owned()
+            }
+            Self::Version { .. } => {
+                "The extension in this database is of another version than the library of the \
+                 server."
+                    .to_owned()
+            }
         }
     }
 
@@ -121,7 +141,14 @@ impl Error {
                  notify_json.compress_above_bytes = -1."
             }
             Self::Standby => "Connect to the primary.",
-            Self::ParallelWorker => "Declare the function PARALLEL RESTRICTED or PARALLEL UNSAFE.",
+            Self::ParallelWorker | Self::ParallelOperation => {
+                "Declare the function PARALLEL UNSAFE, as every function is by default."
+            }
+            Self::ReadOnly => "Begin the transaction READ WRITE.",
+            Self::Version { .. } => {
+                "Run ALTER EXTENSION notify_json UPDATE, and connect again if the library was \
+                 replaced."
+            }
         }
     }
 }

@@ -1,18 +1,35 @@
 //! The server side of `notify_json`: SQL call → frames → queue of `NOTIFY`.
 
 mod argument;
+mod attendance;
 mod error;
+mod event;
 mod json;
 mod notify;
+mod policy;
 mod queue;
 mod settings;
+mod window;
 
 ::pgrx::pg_module_magic!(name, version);
 
+::pgrx::extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
+::pgrx::extension_sql_file!("../../sql/channel.sql", name = "channel", requires = ["schema"]);
+::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["channel"]);
+::pgrx::extension_sql_file!("../../sql/attendance.sql", name = "attendance", requires = ["event"]);
+::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["attendance"]);
+::pgrx::extension_sql_file!("../../sql/read.sql", name = "read", requires = ["window"]);
+::pgrx::extension_sql_file!("../../sql/consumer.sql", name = "consumer", requires = ["read"]);
+::pgrx::extension_sql_file!("../../sql/holder.sql", name = "holder", requires = ["consumer"]);
+::pgrx::extension_sql_file!("../../sql/fetch.sql", name = "fetch", requires = ["holder"]);
+::pgrx::extension_sql_file!("../../sql/consumers.sql", name = "consumers", requires = ["fetch"]);
+::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["consumers"]);
+::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["prune"]);
 ::pgrx::extension_sql_file!("../../sql/comments.sql", name = "comments", finalize);
 
 /// Called by the server when it loads the library.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    policy::watch();
 }

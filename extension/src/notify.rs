@@ -9,21 +9,22 @@ use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
 use crate::error::{Error, MAX_CHANNEL_BYTES};
-use crate::{queue, settings};
+use crate::event::Log;
+use crate::{attendance, policy, queue, settings};
 
-#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
 fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
-#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
 fn notify_json_json(channel: Option<Text<'_>>, payload: Option<Json<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
-#[pg_extern(name = "notify_json", volatile, parallel_restricted)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
 fn notify_json_text(channel: Option<Text<'_>>, payload: Option<Text<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::NotYet(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())
@@ -35,9 +36,9 @@ enum Checked<'a> {
     NotYet(&'a [u8]),
 }
 
-/// Sends one message on a live channel, which has no event ids to return.
+/// Publishes one event. On a durable channel it has an id.
 fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Option<i64>, Error> {
-    let channel = channel_name(channel.ok_or(Error::Null("channel"))?.bytes())?;
+    let channel = channel_name(channel)?;
     let payload = payload.ok_or(Error::Null("payload"))?;
     // SAFETY: reads shared memory that every backend is attached to.
     if unsafe { pg_sys::RecoveryInProgress() } {
@@ -47,11 +48,21 @@ fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Opt
     if unsafe { pg_sys::ParallelWorkerNumber } >= 0 {
         return Err(Error::ParallelWorker);
     }
-    send(&channel, payload)?;
-    Ok(None)
+    loop {
+        let Some(log) = policy::log_of(&channel)? else {
+            send(&channel, payload)?;
+            return Ok(None);
+        };
+        if let Some(id) = keep(&channel, &payload, &log)? {
+            return Ok(Some(id));
+        }
+        // The extension was dropped, and perhaps created again, since this transaction began.
+        policy::forget();
+    }
 }
 
-fn channel_name(bytes: &[u8]) -> Result<CString, Error> {
+pub(crate) fn channel_name(channel: Option<Text<'_>>) -> Result<CString, Error> {
+    let bytes = channel.ok_or(Error::Null("channel"))?.bytes();
     match bytes.len() {
         0 => return Err(Error::EmptyChannel),
         bytes if bytes > MAX_CHANNEL_BYTES => return Err(Error::LongChannel { bytes }),
@@ -60,6 +71,21 @@ fn channel_name(bytes: &[u8]) -> Result<CString, Error> {
     // A name that cannot be converted would fail in the listeners' sessions, at delivery.
     to_utf8(bytes, "channel name")?;
     Ok(CString::new(bytes).expect("text holds no NUL"))
+}
+
+/// Writes the event to the log, and rings for consumers that attend.
+fn keep(channel: &CStr, json: &Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
+    let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
+    let text = to_utf8(bytes, "payload")?;
+    if let Checked::NotYet(_) = json {
+        crate::json::check(&text)?;
+    }
+    let id = log.append(channel, bytes)?;
+    if id.is_some() && attendance::is_attended(channel) {
+        let doorbell = CString::new(Payload::Doorbell.to_string()).expect("it holds no NUL");
+        queue::add(channel, &doorbell);
+    }
+    Ok(id)
 }
 
 thread_local! {

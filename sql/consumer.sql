@@ -1,0 +1,70 @@
+CREATE TABLE notify_json.consumer (
+    channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
+    name text COLLATE "C" NOT NULL,
+    "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
+    after bigint NOT NULL DEFAULT 0,
+    fetched bigint NOT NULL DEFAULT 0,
+    skipped bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    acked_at timestamptz,
+    PRIMARY KEY (channel, name)
+);
+
+COMMENT ON TABLE notify_json.consumer IS
+'How far each consumer has come: everything in its window up to after, and all before its window.';
+COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
+COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events that were removed before it had them.';
+
+-- Apart from the position, so that a renewal waits for no ack in an open transaction. A takeover
+-- does: it changes epoch, which is part of the key, and an ack takes FOR KEY SHARE on this row.
+CREATE TABLE notify_json.holder (
+    channel text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
+    held_until timestamptz NOT NULL DEFAULT '-infinity',
+    PRIMARY KEY (channel, name, epoch),
+    FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
+);
+
+COMMENT ON TABLE notify_json.holder IS 'Who may ack for a consumer: the client that claimed this epoch.';
+
+CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM notify_json.check_durable(channel);
+    PERFORM notify_json.check_name('consumer', consumer);
+    INSERT INTO notify_json.consumer (channel, name) VALUES (ensure_consumer.channel, consumer)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO notify_json.holder (channel, name) VALUES (ensure_consumer.channel, consumer);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ensure_consumer(text, text) IS
+'Creates a consumer at the earliest event, unless it exists.';
+
+CREATE FUNCTION notify_json.unknown_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE undefined_object USING
+        MESSAGE = format('consumer "%s" of channel "%s" does not exist', consumer, channel),
+        DETAIL = 'It was never created, or it was dropped.',
+        HINT = 'fetch() and seek() create a consumer.';
+END $$;
+
+COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
+'Says that a consumer does not exist.';
+
+CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    DELETE FROM notify_json.consumer
+    WHERE channel = drop_consumer.channel AND name = drop_consumer.consumer;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+'Forgets a consumer and its position.';

@@ -1,0 +1,41 @@
+CREATE VIEW notify_json.unacked AS
+SELECT consumer.channel, consumer.name AS consumer, event.slot, event.id, event.published_at
+FROM notify_json.consumer
+CROSS JOIN LATERAL (
+    SELECT split_part("window", ';', 1)::pg_snapshot AS seen,
+        split_part("window", ';', 2)::bigint AS floor,
+        split_part("window", ';', 3)::pg_snapshot AS till
+    OFFSET 0
+) AS position
+CROSS JOIN LATERAL (
+    SELECT slot, xid, id, published_at FROM notify_json.event
+    WHERE event.channel = consumer.channel AND event.id > position.floor
+        AND NOT pg_visible_in_snapshot(event.xid, position.seen)
+    UNION ALL
+    SELECT slot, event.xid, id, published_at
+    FROM pg_snapshot_xip(position.seen) AS xip(xid)
+    JOIN notify_json.event ON event.xid = xip.xid
+    WHERE event.channel = consumer.channel AND event.id <= position.floor
+) AS event
+WHERE NOT (event.id <= consumer.after AND pg_visible_in_snapshot(event.xid, position.till));
+
+COMMENT ON VIEW notify_json.unacked IS 'The events that each consumer still has to ack.';
+
+CREATE VIEW notify_json.consumers AS
+SELECT consumer.channel, consumer.name AS consumer,
+    lag.events AS lag_events,
+    extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
+    consumer.skipped,
+    holder.held_until > clock_timestamp() AS held,
+    holder.held_until,
+    consumer.acked_at,
+    consumer.created_at
+FROM notify_json.consumer
+JOIN notify_json.holder USING (channel, name)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
+    WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
+) AS lag;
+
+COMMENT ON VIEW notify_json.consumers IS
+'How far each consumer is behind, what it has missed, and whether a client holds it.';

@@ -1,0 +1,138 @@
+CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held_until timestamptz;
+BEGIN
+    -- Whoever let its lease run out must not ack any more.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = take.channel AND name = take.consumer
+        AND held_until > '-infinity' AND held_until <= clock_timestamp();
+    -- Until the end of this transaction nobody claims it.
+    SELECT held_until INTO held_until FROM notify_json.holder
+    WHERE channel = take.channel AND name = take.consumer FOR KEY SHARE;
+    IF held_until > '-infinity' THEN
+        RAISE object_in_use USING
+            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, take.channel),
+            DETAIL = format('A client acks for it, at least until %s.', held_until),
+            HINT = 'Use a consumer of another name, or stop that client.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.take(text, text) IS
+'Makes sure that no client holds a consumer until the end of the transaction.';
+
+CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
+RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+    current text;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+    fetched bigint;
+BEGIN
+    IF max_events IS NULL OR max_events < 1 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'max_events is out of range',
+            DETAIL = format('It is %s; it must be at least 1.', coalesce(max_events::text, 'NULL')),
+            HINT = 'Leave it out to get up to 100 events.';
+    END IF;
+    PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
+    PERFORM notify_json.take(consumer, "fetch".channel);
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = "fetch".channel AND name = "fetch".consumer FOR NO KEY UPDATE;
+    current := stored."window";
+    LOOP
+        seen := split_part(current, ';', 1);
+        floor := split_part(current, ';', 2);
+        till := split_part(current, ';', 3);
+        last := split_part(current, ';', 5);
+        FOR id, published_at, payload IN
+            SELECT * FROM notify_json.page(
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
+        LOOP
+            fetched := id;
+            RETURN NEXT;
+        END LOOP;
+        EXIT WHEN fetched IS NOT NULL OR current <> stored."window";
+        current := notify_json.next_window(current);
+        stored.after := 0;
+        stored.fetched := 0;
+    END LOOP;
+    -- While nothing is published, the end of the old window is as good a place to go on from.
+    IF fetched > stored.fetched
+        OR fetched IS NULL AND floor <> split_part(current, ';', 4)::bigint
+    THEN
+        UPDATE notify_json.consumer
+        SET "window" = current, after = stored.after, fetched = greatest(fetched, stored.fetched)
+        WHERE channel = "fetch".channel AND name = "fetch".consumer;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.fetch(text, text, integer) IS
+'The next events of a consumer, which is created at the earliest one. The same again until ack().';
+
+CREATE FUNCTION notify_json.ack(consumer text, channel text, id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_durable(ack.channel);
+    PERFORM notify_json.take(consumer, ack.channel);
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = ack.channel AND name = ack.consumer FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, ack.channel);
+    ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('event %s is not among those fetched', coalesce(ack.id::text, 'NULL')),
+            DETAIL = CASE
+                WHEN stored.fetched <= stored.after THEN 'No fetched event waits for its ack.'
+                ELSE format('Those that wait for their ack have ids after %s and up to %s.',
+                    stored.after, stored.fetched)
+            END,
+            HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
+    END IF;
+    UPDATE notify_json.consumer SET after = ack.id, skipped = 0, acked_at = clock_timestamp()
+    WHERE channel = ack.channel AND name = ack.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ack(text, text, bigint) IS
+'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
+
+CREATE FUNCTION notify_json.seek(consumer text, channel text, since text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    position record;
+BEGIN
+    PERFORM notify_json.ensure_consumer(consumer, seek.channel);
+    -- Whoever holds it finds out, and the next claim succeeds at once.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = seek.channel AND name = seek.consumer;
+    SELECT * INTO position FROM notify_json.start(seek.channel, since);
+    UPDATE notify_json.consumer
+    SET "window" = position."window", after = position.after, fetched = 0, skipped = 0
+    WHERE channel = seek.channel AND name = seek.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
+'Moves a consumer to earliest, latest, or the first event published at a time or later.';
+
+CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.seek(consumer, channel, since::text)
+$$;
+
+COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
+'Moves a consumer to the first event published at a time or later.';

@@ -1,0 +1,113 @@
+CREATE FUNCTION notify_json.check_lease(lease interval) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF lease IS NULL OR lease <= '0' OR lease > '1 year' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'lease is out of range',
+            DETAIL = format('It is %s; it must be more than 0 and at most a year.',
+                coalesce(lease::text, 'NULL')),
+            HINT = 'Say for example ''30 seconds''.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_lease(interval) IS
+'Refuses a time that a consumer cannot be held for.';
+
+CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
+RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    claimed bigint;
+BEGIN
+    PERFORM notify_json.check_lease(lease);
+    PERFORM notify_json.ensure_consumer(consumer, claim.channel);
+    -- While a lease runs no row qualifies, so nothing is waited for.
+    UPDATE notify_json.holder
+    SET epoch = epoch + 1, held_until = clock_timestamp() + lease
+    WHERE channel = claim.channel AND name = claim.consumer AND held_until <= clock_timestamp()
+    RETURNING epoch INTO claimed;
+    IF claimed IS NOT NULL THEN
+        -- Locked, so that a position of before this transaction's snapshot is an error.
+        RETURN QUERY SELECT claimed, "window", after, skipped FROM notify_json.consumer
+        WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.claim(text, text, interval) IS
+'Makes the caller the one that acks for a consumer, for a time. No row: another one holds it.';
+
+CREATE FUNCTION notify_json.renew(consumer text, channel text, epoch bigint, lease interval)
+RETURNS TABLE (held boolean, skipped bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_lease(lease);
+    UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
+    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch;
+    held := FOUND;
+    skipped := (
+        SELECT skipped FROM notify_json.consumer
+        WHERE channel = renew.channel AND name = renew.consumer
+    );
+    skipped := coalesce(skipped, 0);
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json.renew(text, text, bigint, interval) IS
+'Holds a consumer for longer. held is false if it was claimed by another one since.';
+
+CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    UPDATE notify_json.holder SET held_until = '-infinity'
+    WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
+END $$;
+
+COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
+'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
+
+CREATE FUNCTION notify_json.ack_position(
+    consumer text, channel text, epoch bigint, "window" text, after bigint, skipped bigint
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    stored record;
+    is_later boolean;
+BEGIN
+    -- Until the end of this transaction nobody takes over.
+    PERFORM FROM notify_json.holder
+    WHERE channel = ack_position.channel AND name = ack_position.consumer
+        AND epoch = ack_position.epoch
+    FOR KEY SHARE;
+    IF FOUND THEN
+        SELECT "window", after INTO stored FROM notify_json.consumer
+        WHERE channel = ack_position.channel AND name = ack_position.consumer
+        FOR NO KEY UPDATE;
+    END IF;
+    IF NOT FOUND THEN
+        RAISE object_in_use USING
+            MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
+                consumer, ack_position.channel),
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.', epoch),
+            HINT = 'Claim it again and go on from the position that comes with it.';
+    END IF;
+    is_later := CASE
+        WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
+        ELSE notify_json.includes(
+            split_part(ack_position."window", ';', 1)::pg_snapshot,
+            split_part(stored."window", ';', 3)::pg_snapshot)
+    END;
+    UPDATE notify_json.consumer
+    SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
+        after = CASE WHEN is_later THEN ack_position.after ELSE after END,
+        fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
+        skipped = greatest(skipped - ack_position.skipped, 0),
+        acked_at = clock_timestamp()
+    WHERE channel = ack_position.channel AND name = ack_position.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, bigint) IS
+'Moves a consumer forward to a position, for the client that holds it.';

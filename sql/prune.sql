@@ -1,0 +1,167 @@
+-- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
+-- removed only events that would stay for much longer than their channel says: those of channels
+-- with a shorter retention, and those that the ring has caught up with.
+
+CREATE FUNCTION notify_json.is_expired(slot smallint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM notify_json.event WHERE event.slot = is_expired.slot)
+        AND NOT EXISTS (
+            SELECT FROM notify_json.channel
+            CROSS JOIN LATERAL (
+                SELECT published_at FROM notify_json.event
+                WHERE event.channel = channel.name AND event.slot = is_expired.slot
+                ORDER BY id DESC LIMIT 1
+            ) AS newest
+            WHERE newest.published_at > clock_timestamp() - channel.retention
+        )
+$$;
+
+COMMENT ON FUNCTION notify_json.is_expired(smallint) IS
+'Whether a leaf has events, and none that is to be kept.';
+
+CREATE FUNCTION notify_json.empty_leaf(slot smallint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    removed bigint;
+BEGIN
+    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
+        RETURN 0;
+    END IF;
+    -- Consumers before the leaf, as fetch() does.
+    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
+        SELECT channel, consumer FROM notify_json.unacked WHERE slot = empty_leaf.slot
+    ) ORDER BY channel, name FOR NO KEY UPDATE;
+    -- Not in the queue for the lock, where publishers would wait behind.
+    FOR attempt IN REVERSE 10..1 LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', leaf);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF attempt = 1 THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    -- Nobody writes to it now, and what was committed in between is visible.
+    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
+        RAISE lock_not_available;
+    END IF;
+    UPDATE notify_json.consumer SET skipped = skipped + lost.events
+    FROM (
+        SELECT channel, consumer, count(*) AS events FROM notify_json.unacked
+        WHERE slot = empty_leaf.slot GROUP BY channel, consumer
+    ) AS lost
+    WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
+    SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
+    EXECUTE format('TRUNCATE ONLY %s', leaf);
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    -- Which also gives back the locks.
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.empty_leaf(smallint) IS
+'Empties a leaf if nothing in it is to be kept and nobody uses it; returns the number of events.';
+
+CREATE FUNCTION notify_json.remove_expired(channel text, kept_since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    oldest record;
+    last bigint;
+    removed bigint := 0;
+BEGIN
+    -- At most this many at a time, since the consumers they count for wait.
+    FOR oldest IN
+        SELECT id, published_at FROM notify_json.event
+        WHERE channel = remove_expired.channel ORDER BY id LIMIT 100000
+    LOOP
+        EXIT WHEN oldest.published_at >= kept_since;
+        last := oldest.id;
+    END LOOP;
+    IF last IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
+        SELECT channel, consumer FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last
+    ) ORDER BY name FOR NO KEY UPDATE;
+    -- In one statement, so that what is counted is what is removed.
+    WITH lost AS (
+        SELECT consumer, count(*) AS events FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
+    ), gone AS (
+        DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
+        RETURNING id
+    ), counted AS (
+        UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
+        WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
+    )
+    SELECT count(*) INTO removed FROM gone;
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.remove_expired(text, timestamptz) IS
+'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
+
+CREATE FUNCTION notify_json.prune() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    longest interval := (SELECT max(retention) FROM notify_json.channel WHERE durable);
+    channel record;
+    removed bigint := 0;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE invalid_transaction_state USING
+            MESSAGE = 'cannot prune in this transaction',
+            DETAIL = format('Its isolation level is %s: it does not see the events committed since '
+                'it began, and would remove them with the others.',
+                current_setting('transaction_isolation')),
+            HINT = 'Begin the transaction ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    -- One at a time: two would count what they remove twice.
+    BEGIN
+        LOCK TABLE ONLY notify_json.event IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN 0;
+    END;
+    FOR slot IN 0..9 LOOP
+        removed := removed + notify_json.empty_leaf(slot::smallint);
+    END LOOP;
+    FOR channel IN
+        WITH RECURSIVE used AS (
+            (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
+            UNION ALL
+            SELECT next.channel FROM used CROSS JOIN LATERAL (
+                SELECT channel FROM notify_json.event
+                WHERE event.channel > used.channel ORDER BY channel LIMIT 1
+            ) AS next
+        )
+        SELECT used.channel AS name, CASE
+            WHEN retention IS NULL THEN 'infinity'
+            -- Such events leave with their leaf; the ring comes round in longest * 10 / 8.
+            WHEN retention > longest * 0.75
+                THEN clock_timestamp() - greatest(retention, longest * 1.25)
+            ELSE clock_timestamp() - retention
+        END AS kept_since
+        FROM used LEFT JOIN notify_json.channel ON channel.name = used.channel
+    LOOP
+        removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
+    END LOOP;
+    RETURN removed;
+END $$;
+
+COMMENT ON FUNCTION notify_json.prune() IS
+'Removes events older than the retention of their channel and returns how many. 0: nothing left to do now.';

@@ -1,0 +1,166 @@
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+CREATE FUNCTION notify_json.page(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE sql STABLE AS $$
+    (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.channel = page.channel
+            AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
+            AND pg_visible_in_snapshot(event.xid, page.till)
+            AND NOT pg_visible_in_snapshot(event.xid, page.seen)
+        ORDER BY event.id LIMIT page.max_events
+    )
+    UNION ALL
+    SELECT late.id, late.published_at, late.payload
+    FROM pg_snapshot_xip(page.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = page.channel
+            AND event.id > page.after
+            AND event.id <= page.floor
+        ORDER BY event.id LIMIT page.max_events
+    ) AS late
+    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    ORDER BY id LIMIT page.max_events
+$$;
+
+COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
+'The next events of a window by id: visible in till, not visible in seen.';
+
+CREATE FUNCTION notify_json.read(
+    channel text, in_window text, after bigint,
+    max_events integer, max_bytes bigint, max_event_bytes bigint
+) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- By index, whatever the statistics say.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    is_new boolean := false;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+BEGIN
+    IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
+        OR max_event_bytes IS NULL OR max_events < 1
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of read()',
+            DETAIL = 'No argument may be NULL, and max_events must be at least 1.',
+            HINT = 'Take window and after from start() or claim().';
+    END IF;
+    PERFORM notify_json.check_durable(read.channel);
+    LOOP
+        seen := split_part(in_window, ';', 1);
+        floor := split_part(in_window, ';', 2);
+        till := split_part(in_window, ';', 3);
+        last := split_part(in_window, ';', 5);
+        IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = 'window lies in the future',
+                DETAIL = 'It was opened after the snapshot of this transaction, or on another server.',
+                HINT = 'Read in a new transaction, or start() again.';
+        END IF;
+        RETURN QUERY
+        WITH page AS MATERIALIZED (
+            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
+        ), cut AS MATERIALIZED (
+            SELECT *, row_number() OVER by_id AS number,
+                sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
+            FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+        )
+        SELECT in_window, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::text
+        WHERE is_new OR EXISTS (SELECT FROM page)
+        UNION ALL
+        SELECT NULL, id, published_at, bytes,
+            CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+        FROM cut WHERE number = 1 OR coalesce(total, 0) <= read.max_bytes;
+        EXIT WHEN FOUND;
+        in_window := notify_json.next_window(in_window);
+        after := 0;
+        is_new := true;
+    END LOOP;
+END $$;
+
+COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
+'The next events from a position. The first row names the window that the events belong to.';
+
+CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- Publishers at work at the same time draw ids in another order than they read the clock.
+    surely CONSTANT timestamptz := since - interval '1 minute';
+    below bigint := 0;
+    above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    middle record;
+BEGIN
+    WHILE above - below > 1000 LOOP
+        SELECT id, published_at INTO middle FROM notify_json.event
+        WHERE channel = first_since.channel AND id >= below + (above - below) / 2
+        ORDER BY id LIMIT 1;
+        IF middle.published_at < surely THEN
+            below := middle.id;
+        ELSE
+            above := below + (above - below) / 2;
+        END IF;
+    END LOOP;
+    RETURN (
+        SELECT id FROM notify_json.event
+        WHERE channel = first_since.channel AND id > below AND published_at >= since
+        ORDER BY id LIMIT 1
+    );
+END $$;
+
+COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
+'The lowest id of an event published at a time or later.';
+
+CREATE FUNCTION notify_json.start(channel text, since text)
+RETURNS TABLE ("window" text, after bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    earliest CONSTANT text := '3:3:;0;3:3:;0;0';
+    first bigint;
+BEGIN
+    PERFORM notify_json.check_durable(channel);
+    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
+        BEGIN
+            first := notify_json.first_since(channel, since::timestamptz);
+        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+            since := NULL;
+        END;
+        IF since IS NULL THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = 'bad place to start from',
+                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+        END IF;
+    END IF;
+    after := coalesce(first - 1, 0);
+    "window" := notify_json.next_window(earliest);
+    IF since = 'earliest' THEN
+        "window" := earliest;
+    ELSIF first IS NULL THEN
+        -- The end of that window, with nothing left to read in it.
+        "window" := format(
+            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
+    END IF;
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json.start(text, text) IS
+'A position to read from: earliest, latest, or the first event published at a time or later.';

@@ -1,0 +1,6 @@
+-- Whoever creates the extension decides who may use it.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
+GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
