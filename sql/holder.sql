@@ -13,23 +13,35 @@ END $$;
 COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 'Refuses a time that a consumer cannot be held for.';
 
+-- What a client holds in memory may name transactions that a crash has undone, or that another
+-- server never had, and their xids are given out again. So nothing is held across a restart.
+CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'
+$$;
+
+COMMENT ON FUNCTION notify_json.running_since() IS
+'When the server started, or last recovered from the crash of one of its processes.';
+
 CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
-RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint)
+RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    since timestamptz := notify_json.running_since();
     claimed bigint;
 BEGIN
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
     -- While a lease runs no row qualifies, so nothing is waited for.
     UPDATE notify_json.holder
-    SET epoch = epoch + 1, held_until = clock_timestamp() + lease
-    WHERE channel = claim.channel AND name = claim.consumer AND held_until <= clock_timestamp()
+    SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
+    WHERE channel = claim.channel AND name = claim.consumer
+        AND (held_until <= clock_timestamp() OR server <> since)
     RETURNING epoch INTO claimed;
     IF claimed IS NOT NULL THEN
         -- Locked, so that a position of before this transaction's snapshot is an error.
-        RETURN QUERY SELECT claimed, "window", after, skipped FROM notify_json.consumer
+        RETURN QUERY SELECT claimed, "window", after, skipped, told FROM notify_json.consumer
         WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
     END IF;
 END $$;
@@ -44,7 +56,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     PERFORM notify_json.check_lease(lease);
     UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
-    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch;
+    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch
+        AND server = notify_json.running_since();
     held := FOUND;
     skipped := (
         SELECT skipped FROM notify_json.consumer
@@ -69,7 +82,7 @@ COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
 'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
 
 CREATE FUNCTION notify_json.ack_position(
-    consumer text, channel text, epoch bigint, "window" text, after bigint, skipped bigint
+    consumer text, channel text, epoch bigint, "window" text, after bigint, told bigint
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -80,7 +93,9 @@ BEGIN
     -- Until the end of this transaction nobody takes over.
     PERFORM FROM notify_json.holder
     WHERE channel = ack_position.channel AND name = ack_position.consumer
-        AND epoch = ack_position.epoch
+        AND epoch = ack_position.epoch AND server >= pg_postmaster_start_time()
+        AND pg_snapshot_xmax(split_part(ack_position."window", ';', 3)::pg_snapshot)
+            <= notify_json.next_xid()
     FOR KEY SHARE;
     IF FOUND THEN
         SELECT "window", after INTO stored FROM notify_json.consumer
@@ -104,7 +119,7 @@ BEGIN
     SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
         after = CASE WHEN is_later THEN ack_position.after ELSE after END,
         fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
-        skipped = greatest(skipped - ack_position.skipped, 0),
+        told = greatest(told, ack_position.told),
         acked_at = clock_timestamp()
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;

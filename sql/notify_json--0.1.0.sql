@@ -506,6 +506,7 @@ CREATE TABLE notify_json.consumer (
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
+    told bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
     PRIMARY KEY (channel, name)
@@ -514,7 +515,8 @@ CREATE TABLE notify_json.consumer (
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
 COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
-COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events that were removed before it had them.';
+COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
+COMMENT ON COLUMN notify_json.consumer.told IS 'Of the skipped, those that it has acknowledged to know of.';
 
 -- Apart from the position, so that a renewal waits for no ack in an open transaction. A takeover
 -- does: it changes epoch, which is part of the key, and an ack takes FOR KEY SHARE on this row.
@@ -523,11 +525,13 @@ CREATE TABLE notify_json.holder (
     name text COLLATE "C" NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     held_until timestamptz NOT NULL DEFAULT '-infinity',
+    server timestamptz NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (channel, name, epoch),
     FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
 );
 
 COMMENT ON TABLE notify_json.holder IS 'Who may ack for a consumer: the client that claimed this epoch.';
+COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the claim.';
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -591,23 +595,35 @@ END $$;
 COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 'Refuses a time that a consumer cannot be held for.';
 
+-- What a client holds in memory may name transactions that a crash has undone, or that another
+-- server never had, and their xids are given out again. So nothing is held across a restart.
+CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'
+$$;
+
+COMMENT ON FUNCTION notify_json.running_since() IS
+'When the server started, or last recovered from the crash of one of its processes.';
+
 CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
-RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint)
+RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    since timestamptz := notify_json.running_since();
     claimed bigint;
 BEGIN
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
     -- While a lease runs no row qualifies, so nothing is waited for.
     UPDATE notify_json.holder
-    SET epoch = epoch + 1, held_until = clock_timestamp() + lease
-    WHERE channel = claim.channel AND name = claim.consumer AND held_until <= clock_timestamp()
+    SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
+    WHERE channel = claim.channel AND name = claim.consumer
+        AND (held_until <= clock_timestamp() OR server <> since)
     RETURNING epoch INTO claimed;
     IF claimed IS NOT NULL THEN
         -- Locked, so that a position of before this transaction's snapshot is an error.
-        RETURN QUERY SELECT claimed, "window", after, skipped FROM notify_json.consumer
+        RETURN QUERY SELECT claimed, "window", after, skipped, told FROM notify_json.consumer
         WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
     END IF;
 END $$;
@@ -622,7 +638,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN
     PERFORM notify_json.check_lease(lease);
     UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
-    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch;
+    WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch
+        AND server = notify_json.running_since();
     held := FOUND;
     skipped := (
         SELECT skipped FROM notify_json.consumer
@@ -647,7 +664,7 @@ COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
 'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
 
 CREATE FUNCTION notify_json.ack_position(
-    consumer text, channel text, epoch bigint, "window" text, after bigint, skipped bigint
+    consumer text, channel text, epoch bigint, "window" text, after bigint, told bigint
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -658,7 +675,9 @@ BEGIN
     -- Until the end of this transaction nobody takes over.
     PERFORM FROM notify_json.holder
     WHERE channel = ack_position.channel AND name = ack_position.consumer
-        AND epoch = ack_position.epoch
+        AND epoch = ack_position.epoch AND server >= pg_postmaster_start_time()
+        AND pg_snapshot_xmax(split_part(ack_position."window", ';', 3)::pg_snapshot)
+            <= notify_json.next_xid()
     FOR KEY SHARE;
     IF FOUND THEN
         SELECT "window", after INTO stored FROM notify_json.consumer
@@ -682,7 +701,7 @@ BEGIN
     SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
         after = CASE WHEN is_later THEN ack_position.after ELSE after END,
         fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
-        skipped = greatest(skipped - ack_position.skipped, 0),
+        told = greatest(told, ack_position.told),
         acked_at = clock_timestamp()
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;
@@ -801,7 +820,7 @@ BEGIN
             END,
             HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
     END IF;
-    UPDATE notify_json.consumer SET after = ack.id, skipped = 0, acked_at = clock_timestamp()
+    UPDATE notify_json.consumer SET after = ack.id, told = skipped, acked_at = clock_timestamp()
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
@@ -820,7 +839,7 @@ BEGIN
     WHERE channel = seek.channel AND name = seek.consumer;
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
-    SET "window" = position."window", after = position.after, fetched = 0, skipped = 0
+    SET "window" = position."window", after = position.after, fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
 END $$;
 
@@ -868,7 +887,7 @@ CREATE VIEW notify_json.consumers AS
 SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
-    consumer.skipped,
+    consumer.skipped - consumer.told AS skipped,
     holder.held_until > clock_timestamp() AS held,
     holder.held_until,
     consumer.acked_at,

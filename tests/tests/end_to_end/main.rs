@@ -5,6 +5,7 @@ mod case;
 mod certificates;
 mod command_line;
 mod connections;
+mod consuming;
 mod disconnected;
 mod documents;
 mod encodings;
