@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use notify_json_wire::{DecodeError, JoinError};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use crate::{Position, Receipt};
 
@@ -102,7 +102,7 @@ impl Error {
             let (channel, raw) = (channel.clone(), raw.clone());
             let error = Self::new(*kind, text.clone()).caused_by(self);
             return error.build(|e| {
-                (e.channel, e.raw, e.place) = (channel, raw, Some((position, receipt)))
+                (e.channel, e.raw, e.place) = (channel, raw, Some((position, receipt)));
             });
         }
         self.build(|e| e.place = Some((position, receipt)))
@@ -120,9 +120,12 @@ impl Error {
         Self::new(ErrorKind::Overflow, text)
     }
 
-    /// An error of a query: of [`ErrorKind::Postgres`] or [`ErrorKind::Lost`].
+    /// An error of a query: of [`ErrorKind::Postgres`] or, where it ends the connection,
+    /// [`ErrorKind::Lost`].
     pub(crate) fn query(text: &str, source: tokio_postgres::Error) -> Self {
-        let answered = source.as_db_error().is_some();
+        let severity = source.as_db_error().map(|error| error.parsed_severity());
+        let answered = severity.is_some()
+            && !matches!(severity.flatten(), Some(Severity::Fatal | Severity::Panic));
         let kind = if answered { ErrorKind::Postgres } else { ErrorKind::Lost };
         Self::postgres(kind, text, source)
     }
