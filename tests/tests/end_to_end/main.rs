@@ -4,6 +4,7 @@ mod certificates;
 mod command_line;
 mod connections;
 mod documents;
+mod durable;
 mod encodings;
 mod faults;
 mod hostile;
