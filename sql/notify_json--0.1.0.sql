@@ -751,11 +751,12 @@ AS $$
 DECLARE
     stored notify_json.consumer;
     current text;
+    is_new boolean := false;
     seen pg_snapshot;
     floor bigint;
     till pg_snapshot;
     last bigint;
-    fetched bigint;
+    given bigint;
 BEGIN
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
@@ -777,20 +778,21 @@ BEGIN
             SELECT * FROM notify_json.page(
                 "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
-            fetched := id;
+            given := id;
             RETURN NEXT;
         END LOOP;
-        EXIT WHEN fetched IS NOT NULL OR current <> stored."window";
+        EXIT WHEN given IS NOT NULL OR is_new;
         current := notify_json.next_window(current);
         stored.after := 0;
         stored.fetched := 0;
+        is_new := true;
     END LOOP;
     -- While nothing is published, the end of the old window is as good a place to go on from.
-    IF fetched > stored.fetched
-        OR fetched IS NULL AND floor <> split_part(current, ';', 4)::bigint
+    IF given > stored.fetched
+        OR given IS NULL AND floor <> split_part(current, ';', 4)::bigint
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(fetched, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched)
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;

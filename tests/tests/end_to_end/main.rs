@@ -8,6 +8,7 @@ mod connections;
 mod consuming;
 mod disconnected;
 mod documents;
+mod durable;
 mod encodings;
 mod faults;
 mod first_connect;
