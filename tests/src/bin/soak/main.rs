@@ -6,8 +6,12 @@
 //! - `soak slow-reader COUNT`: a subscriber that never reads, beside one that does.
 //! - `soak durable EVENTS HITS SEED`: a durable channel, whose consumer and server are hit.
 //! - `soak durable-consumer URL`: its consumer.
+//! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
+//! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
 
+mod drain;
 mod durable;
+mod publish;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +41,8 @@ async fn main() {
             durable::run(number(events), number(hits), number(seed)).await;
         }
         ["durable-consumer", url] => durable::consume(url).await,
+        ["drain", events] => drain::run(number(events) as i64).await,
+        ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: soak faults COUNT SEED | slow-reader COUNT | durable EVENTS HITS SEED"),
     }
 }
