@@ -4,6 +4,7 @@ mod cancellation;
 mod case;
 mod certificates;
 mod command_line;
+mod command_line_durable;
 mod connections;
 mod consuming;
 mod disconnected;
