@@ -34,13 +34,18 @@ COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the 
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
-    PERFORM notify_json.check_durable(channel);
+    PERFORM notify_json.check_durable(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
-    INSERT INTO notify_json.consumer (channel, name) VALUES (ensure_consumer.channel, consumer)
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        INSERT INTO notify_json.holder (channel, name) VALUES (ensure_consumer.channel, consumer);
+    -- ON CONFLICT would wait for an ack in an open transaction.
+    PERFORM FROM notify_json.consumer
+    WHERE channel = ensure_consumer.channel AND name = ensure_consumer.consumer;
+    IF NOT FOUND THEN
+        INSERT INTO notify_json.consumer (channel, name)
+        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
+        INSERT INTO notify_json.holder (channel, name)
+        SELECT ensure_consumer.channel, ensure_consumer.consumer WHERE FOUND;
     END IF;
 END $$;
 

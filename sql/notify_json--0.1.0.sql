@@ -535,13 +535,18 @@ COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the 
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
-    PERFORM notify_json.check_durable(channel);
+    PERFORM notify_json.check_durable(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
-    INSERT INTO notify_json.consumer (channel, name) VALUES (ensure_consumer.channel, consumer)
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        INSERT INTO notify_json.holder (channel, name) VALUES (ensure_consumer.channel, consumer);
+    -- ON CONFLICT would wait for an ack in an open transaction.
+    PERFORM FROM notify_json.consumer
+    WHERE channel = ensure_consumer.channel AND name = ensure_consumer.consumer;
+    IF NOT FOUND THEN
+        INSERT INTO notify_json.consumer (channel, name)
+        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
+        INSERT INTO notify_json.holder (channel, name)
+        SELECT ensure_consumer.channel, ensure_consumer.consumer WHERE FOUND;
     END IF;
 END $$;
 
@@ -903,12 +908,31 @@ CROSS JOIN LATERAL (
 
 COMMENT ON VIEW notify_json.consumers IS
 'How far each consumer is behind, what it has missed, and whether a client holds it.';
+
+CREATE VIEW notify_json.channels AS
+SELECT channel.name, channel.durable, channel.retention,
+    oldest.published_at AS oldest_event_at,
+    newest.published_at AS newest_event_at,
+    (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
+    channel.created_at
+FROM notify_json.channel
+LEFT JOIN LATERAL (
+    SELECT published_at FROM notify_json.event
+    WHERE event.channel = channel.name ORDER BY id LIMIT 1
+) AS oldest ON true
+LEFT JOIN LATERAL (
+    SELECT published_at FROM notify_json.event
+    WHERE event.channel = channel.name ORDER BY id DESC LIMIT 1
+) AS newest ON true;
+
+COMMENT ON VIEW notify_json.channels IS
+'The channels that have a policy, and from when to when there are events of them.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
 -- extension/src/lib.rs:26
 -- requires:
---   consumers
+--   views
 
 -- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
 -- removed only events that would stay for much longer than their channel says: those of channels

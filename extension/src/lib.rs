@@ -22,8 +22,8 @@ mod window;
 ::pgrx::extension_sql_file!("../../sql/consumer.sql", name = "consumer", requires = ["read"]);
 ::pgrx::extension_sql_file!("../../sql/holder.sql", name = "holder", requires = ["consumer"]);
 ::pgrx::extension_sql_file!("../../sql/fetch.sql", name = "fetch", requires = ["holder"]);
-::pgrx::extension_sql_file!("../../sql/consumers.sql", name = "consumers", requires = ["fetch"]);
-::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["consumers"]);
+::pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["fetch"]);
+::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["views"]);
 ::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["prune"]);
 ::pgrx::extension_sql_file!("../../sql/comments.sql", name = "comments", finalize);
 

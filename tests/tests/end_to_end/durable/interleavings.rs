@@ -296,6 +296,84 @@ async fn a_reader_with_one_snapshot_for_many_reads() {
 }
 
 #[tokio::test]
+async fn more_transactions_at_once_than_a_window_lists() {
+    let database = database().await;
+    let (many, client) = (database.connect().await, database.connect().await);
+    let mut reader = Reader::start(&client, "latest").await;
+    let publish_in_subtransactions = "DO $$ BEGIN
+        FOR n IN 1..700 LOOP
+            BEGIN PERFORM notify_json('d', to_json(n)); EXCEPTION WHEN data_exception THEN END;
+        END LOOP; END $$";
+    run(&many, "BEGIN").await;
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        run(&many, publish_in_subtransactions).await;
+        assert!(reader.drain(&client, 1_000).await.is_empty());
+        if round == 2 {
+            publish(&client, "0").await;
+            assert_eq!(reader.drain(&client, 1_000).await, ["0"]);
+        }
+        expected.extend((1..701).map(|n| n.to_string()));
+    }
+    run(&client, "BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    assert!(reader.drain(&client, 1_000).await.is_empty());
+    run(&many, "COMMIT").await;
+    run(&many, publish_in_subtransactions).await;
+    run(&many, publish_in_subtransactions).await;
+    assert!(reader.drain(&client, 1_000).await.is_empty());
+    run(&client, "COMMIT").await;
+    expected.extend_from_within(..1_400);
+    assert_eq!(reader.drain(&client, 1_000).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_that_race() {
+    let database = database().await;
+    let mut writers = Vec::new();
+    for writer in 0..6_u64 {
+        let client = database.connect().await;
+        writers.push(tokio::spawn(async move {
+            let mut random = fastrand::Rng::with_seed(writer);
+            let mut committed = Vec::new();
+            for transaction in 0..300 {
+                let events = random.u64(1..4);
+                let numbers: Vec<u64> =
+                    (0..events).map(|n| writer * 10_000 + transaction * 10 + n).collect();
+                run(&client, "BEGIN").await;
+                for number in &numbers {
+                    publish(&client, &number.to_string()).await;
+                }
+                if random.u8(..5) == 0 {
+                    run(&client, "ROLLBACK").await;
+                } else {
+                    run(&client, "COMMIT").await;
+                    committed.extend(numbers);
+                }
+            }
+            committed
+        }));
+    }
+    let client = database.connect().await;
+    let mut reader = Reader::start(&client, "earliest").await;
+    let mut delivered = Vec::new();
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        delivered.extend(reader.page(&client, 5).await);
+    }
+    loop {
+        let events = reader.page(&client, 50).await;
+        if events.is_empty() {
+            break;
+        }
+        delivered.extend(events);
+    }
+    for (writer, committed) in writers.into_iter().enumerate() {
+        let numbers = delivered.iter().map(|event| event.1.parse::<u64>().unwrap());
+        let own: Vec<u64> = numbers.filter(|n| n / 10_000 == writer as u64).collect();
+        assert_eq!(own, committed.await.unwrap(), "each once and in order");
+    }
+}
+
+#[tokio::test]
 async fn the_one_that_waited_comes_later() {
     let database = database().await;
     let (first, watcher) = (database.connect().await, database.connect().await);

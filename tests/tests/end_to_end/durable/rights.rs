@@ -1,1 +1,120 @@
-//! TODO
+//! Who may do what: anybody may publish, all else is for those whom the owner lets.
+
+use notify_json_tests::{Database, Server};
+use tokio_postgres::Client;
+
+use super::{Reader, column, database, publish, run, value};
+
+/// A role with nothing but CONNECT and USAGE on schema public, and a session of it.
+async fn least(database: &Database) -> (String, Client) {
+    let owner = database.connect().await;
+    let name: String = value(&owner, "SELECT current_database()::text").await;
+    let role = format!("least_{name}");
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN;
+         REVOKE ALL ON DATABASE {name} FROM PUBLIC;
+         REVOKE ALL ON SCHEMA public FROM PUBLIC;
+         GRANT CONNECT ON DATABASE {name} TO {role};
+         GRANT USAGE ON SCHEMA public TO {role};"
+    );
+    run(&owner, &sql).await;
+    let client = database.as_role(&role).connect().await;
+    (role, client)
+}
+
+async fn denied(client: &Client, sql: &str) {
+    let error = client.batch_execute(sql).await.expect_err(sql);
+    assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
+}
+
+#[tokio::test]
+async fn the_least_of_roles_publishes_and_does_nothing_else() {
+    let database = database().await;
+    let (role, client) = least(&database).await;
+    assert_eq!(publish(&client, "1").await, 1);
+    for sql in [
+        "SELECT notify_json.create_channel('mine')",
+        "SELECT notify_json.attend('d')",
+        "SELECT * FROM notify_json.fetch('c', 'd')",
+        "SELECT * FROM notify_json.event",
+        "INSERT INTO notify_json.event (slot, channel, payload) VALUES (0, 'd', '1')",
+        "TABLE notify_json.consumers",
+        "SELECT nextval('notify_json.event_id')",
+    ] {
+        denied(&client, sql).await;
+    }
+    let owner = database.connect().await;
+    let relations = format!(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'notify_json'::regnamespace
+         AND relkind NOT IN ('i', 'I') AND (
+             relkind <> 'S' AND has_table_privilege('{role}', oid,
+                 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+             OR relkind = 'S' AND has_sequence_privilege('{role}', oid, 'SELECT, UPDATE, USAGE'))"
+    );
+    assert_eq!(column::<String>(&owner, &relations).await, [] as [&str; 0]);
+    let functions = format!(
+        "SELECT proname::text FROM pg_proc WHERE pronamespace = 'notify_json'::regnamespace
+         AND has_function_privilege('{role}', oid, 'EXECUTE')"
+    );
+    assert_eq!(column::<String>(&owner, &functions).await, [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn functions_with_the_owners_rights_choose_their_search_path() {
+    let client = database().await.connect().await;
+    let loose = "SELECT proname::text FROM pg_proc
+                 WHERE pronamespace = 'notify_json'::regnamespace AND prosecdef
+                     AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)";
+    assert_eq!(column::<String>(&client, loose).await, [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_database_needs_no_superuser() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let superuser = database.connect().await;
+    let name: String = value(&superuser, "SELECT current_database()::text").await;
+    let sql = format!(
+        "DROP EXTENSION notify_json;
+         CREATE ROLE owner_{name} LOGIN; ALTER DATABASE {name} OWNER TO owner_{name};
+         GRANT ALL ON SCHEMA public TO owner_{name};
+         CREATE ROLE reader_{name} LOGIN"
+    );
+    run(&superuser, &sql).await;
+    let owner = database.as_role(&format!("owner_{name}")).connect().await;
+    let sql = format!(
+        "CREATE EXTENSION notify_json;
+         SELECT notify_json.create_channel('d'), notify_json('d', '1');
+         SELECT notify_json.alter_channel('d', retention => '1 day');
+         SELECT notify_json.attend('d'); SELECT notify_json.leave('d');
+         SELECT notify_json.fetch('c', 'd'); SELECT notify_json.ack('c', 'd', 1);
+         SELECT notify_json.seek('c', 'd', 'latest'), notify_json.seek('c', 'd', now());
+         SELECT notify_json.claim('c', 'd', '1 minute');
+         SELECT notify_json.renew('c', 'd', 3, '1 minute'), notify_json.release('c', 'd', 3);
+         SELECT notify_json.prune(); SELECT notify_json.drop_consumer('c', 'd');
+         TABLE notify_json.channel; TABLE notify_json.event; TABLE notify_json.consumer;
+         TABLE notify_json.holder; TABLE notify_json.consumers; TABLE notify_json.channels;
+         INSERT INTO notify_json.channel (name, durable) VALUES ('e', true);
+         DELETE FROM notify_json.channel WHERE name = 'e';
+         GRANT USAGE ON SCHEMA notify_json TO reader_{name};
+         GRANT EXECUTE ON FUNCTION notify_json.start, notify_json.read TO reader_{name};
+         GRANT SELECT ON notify_json.consumers TO reader_{name};"
+    );
+    // One transaction each: what is not committed cannot be fetched.
+    for sql in sql.split_inclusive(';') {
+        run(&owner, sql).await;
+    }
+    for sql in [
+        "INSERT INTO notify_json.event (slot, channel, payload) VALUES (0, 'd', '1')",
+        "DELETE FROM notify_json.consumer",
+        "SELECT setval('notify_json.event_id', 1)",
+    ] {
+        denied(&owner, sql).await;
+    }
+    let reader = database.as_role(&format!("reader_{name}")).connect().await;
+    let mut position = Reader::start(&reader, "earliest").await;
+    assert_eq!(position.drain(&reader, 10).await, ["1"]);
+    run(&reader, "TABLE notify_json.consumers").await;
+    denied(&reader, "SELECT notify_json.fetch('c', 'd')").await;
+    denied(&reader, "TABLE notify_json.event").await;
+}

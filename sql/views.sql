@@ -39,3 +39,22 @@ CROSS JOIN LATERAL (
 
 COMMENT ON VIEW notify_json.consumers IS
 'How far each consumer is behind, what it has missed, and whether a client holds it.';
+
+CREATE VIEW notify_json.channels AS
+SELECT channel.name, channel.durable, channel.retention,
+    oldest.published_at AS oldest_event_at,
+    newest.published_at AS newest_event_at,
+    (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
+    channel.created_at
+FROM notify_json.channel
+LEFT JOIN LATERAL (
+    SELECT published_at FROM notify_json.event
+    WHERE event.channel = channel.name ORDER BY id LIMIT 1
+) AS oldest ON true
+LEFT JOIN LATERAL (
+    SELECT published_at FROM notify_json.event
+    WHERE event.channel = channel.name ORDER BY id DESC LIMIT 1
+) AS newest ON true;
+
+COMMENT ON VIEW notify_json.channels IS
+'The channels that have a policy, and from when to when there are events of them.';
