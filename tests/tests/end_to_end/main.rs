@@ -11,6 +11,7 @@ mod disconnected;
 mod documents;
 mod durable;
 mod encodings;
+mod failover;
 mod faults;
 mod first_connect;
 mod hostile;

@@ -19,3 +19,11 @@ fn a_durable_channel_under_fire() {
     assert_eq!(code, Some(0), "{errors}");
     assert!(output.ends_with("each handled once, in order\n"), "{output}");
 }
+
+#[test]
+fn a_day_of_publishing_and_pruning() {
+    let mut command = soak();
+    command.args(["retention", "24"]);
+    let (code, output, errors) = Running::start(&mut command).finish();
+    assert_eq!(code, Some(0), "{output}{errors}");
+}

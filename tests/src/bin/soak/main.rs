@@ -7,11 +7,13 @@
 //! - `soak durable EVENTS HITS SEED`: a durable channel, whose consumer and server are hit.
 //! - `soak durable-consumer URL`: its consumer.
 //! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
+//! - `soak retention HOURS`: how much space the log takes, in simulated time.
 //! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
 
 mod drain;
 mod durable;
 mod publish;
+mod retention;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +44,7 @@ async fn main() {
         }
         ["durable-consumer", url] => durable::consume(url).await,
         ["drain", events] => drain::run(number(events) as i64).await,
+        ["retention", hours] => retention::run(number(hours) as u32).await,
         ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: soak faults COUNT SEED | slow-reader COUNT | durable EVENTS HITS SEED"),
     }
