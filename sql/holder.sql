@@ -13,24 +13,40 @@ END $$;
 COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 'Refuses a time that a consumer cannot be held for.';
 
+CREATE FUNCTION notify_json.is_held(consumer text, channel text) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.holder
+        WHERE holder.channel = is_held.channel AND holder.name = is_held.consumer
+            AND holder.held_until > clock_timestamp()
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.is_held(text, text) IS
+'Whether the lease of a client runs.';
+
 CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
 RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    claimed bigint;
+    stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
-    -- While a lease runs no row qualifies, so nothing is waited for.
-    UPDATE notify_json.holder
-    SET epoch = epoch + 1, held_until = clock_timestamp() + lease
+    IF notify_json.is_held(consumer, claim.channel) THEN
+        RETURN;
+    END IF;
+    -- Waits for an ack in an open transaction, and for its holder to renew.
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = clock_timestamp() + lease
     WHERE channel = claim.channel AND name = claim.consumer AND held_until <= clock_timestamp()
-    RETURNING epoch INTO claimed;
-    IF claimed IS NOT NULL THEN
-        -- Locked, so that a position of before this transaction's snapshot is an error.
-        RETURN QUERY SELECT claimed, "window", after, skipped FROM notify_json.consumer
-        WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    RETURNING epoch INTO stored.epoch;
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = stored.epoch
+        WHERE channel = claim.channel AND name = claim.consumer;
+        RETURN QUERY VALUES (stored.epoch, stored."window", stored.after, stored.skipped);
     END IF;
 END $$;
 
@@ -74,24 +90,26 @@ CREATE FUNCTION notify_json.ack_position(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    stored record;
+    stored notify_json.consumer;
     is_later boolean;
 BEGIN
+    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.skipped IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'position must not be NULL',
+            DETAIL = 'Window, after and skipped are all needed.',
+            HINT = 'Take them from claim(), read() and renew().';
+    END IF;
     -- Until the end of this transaction nobody takes over.
-    PERFORM FROM notify_json.holder
+    SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = ack_position.channel AND name = ack_position.consumer
         AND epoch = ack_position.epoch
-    FOR KEY SHARE;
-    IF FOUND THEN
-        SELECT "window", after INTO stored FROM notify_json.consumer
-        WHERE channel = ack_position.channel AND name = ack_position.consumer
-        FOR NO KEY UPDATE;
-    END IF;
+    FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE object_in_use USING
             MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
                 consumer, ack_position.channel),
-            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.', epoch),
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.',
+                ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
     is_later := CASE
