@@ -1,6 +1,7 @@
 CREATE TABLE notify_json.consumer (
     channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
     name text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
     "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
@@ -13,23 +14,24 @@ CREATE TABLE notify_json.consumer (
 
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
+COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
 COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
 COMMENT ON COLUMN notify_json.consumer.told IS 'Of the skipped, those that it has acknowledged to know of.';
 
--- Apart from the position, so that a renewal waits for no ack in an open transaction. A takeover
--- does: it changes epoch, which is part of the key, and an ack takes FOR KEY SHARE on this row.
+-- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
+-- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
 CREATE TABLE notify_json.holder (
     channel text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     held_until timestamptz NOT NULL DEFAULT '-infinity',
     server timestamptz NOT NULL DEFAULT '-infinity',
-    PRIMARY KEY (channel, name, epoch),
+    PRIMARY KEY (channel, name),
     FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
 );
 
-COMMENT ON TABLE notify_json.holder IS 'Who may ack for a consumer: the client that claimed this epoch.';
+COMMENT ON TABLE notify_json.holder IS 'Until when the last claim of each consumer holds it.';
 COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the claim.';
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void

@@ -1,26 +1,40 @@
-CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json.check_free(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    held_until timestamptz;
 BEGIN
-    -- Whoever let its lease run out must not ack any more.
-    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
-    WHERE channel = take.channel AND name = take.consumer
-        AND held_until > '-infinity' AND held_until <= clock_timestamp();
-    -- Until the end of this transaction nobody claims it.
-    SELECT held_until INTO held_until FROM notify_json.holder
-    WHERE channel = take.channel AND name = take.consumer FOR KEY SHARE;
-    IF held_until > '-infinity' THEN
+    IF notify_json.is_held(consumer, channel) THEN
         RAISE object_in_use USING
-            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, take.channel),
-            DETAIL = format('A client acks for it, at least until %s.', held_until),
+            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, channel),
+            DETAIL = 'A client has claimed it and acks its events.',
             HINT = 'Use a consumer of another name, or stop that client.';
     END IF;
 END $$;
 
+COMMENT ON FUNCTION notify_json.check_free(text, text) IS
+'Refuses a consumer that a client holds.';
+
+CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS notify_json.consumer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    taken notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_free(consumer, take.channel);
+    SELECT * INTO taken FROM notify_json.consumer
+    WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
+    -- Again, since that may have waited for an ack.
+    PERFORM notify_json.check_free(consumer, take.channel);
+    -- Whoever let its lease run out must not ack any more.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = take.channel AND name = take.consumer AND held_until > '-infinity';
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = epoch + 1
+        WHERE channel = take.channel AND name = take.consumer;
+    END IF;
+    RETURN taken;
+END $$;
+
 COMMENT ON FUNCTION notify_json.take(text, text) IS
-'Makes sure that no client holds a consumer until the end of the transaction.';
+'Makes sure that no client holds a consumer until the end of the transaction; returns its row.';
 
 CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
 RETURNS TABLE (id bigint, published_at timestamptz, payload json)
@@ -48,9 +62,7 @@ BEGIN
             HINT = 'Leave it out to get up to 100 events.';
     END IF;
     PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
-    PERFORM notify_json.take(consumer, "fetch".channel);
-    SELECT * INTO stored FROM notify_json.consumer
-    WHERE channel = "fetch".channel AND name = "fetch".consumer FOR NO KEY UPDATE;
+    stored := notify_json.take(consumer, "fetch".channel);
     current := stored."window";
     LOOP
         seen := split_part(current, ';', 1);
@@ -90,10 +102,8 @@ DECLARE
     stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_durable(ack.channel);
-    PERFORM notify_json.take(consumer, ack.channel);
-    SELECT * INTO stored FROM notify_json.consumer
-    WHERE channel = ack.channel AND name = ack.consumer FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
+    stored := notify_json.take(consumer, ack.channel);
+    IF stored IS NULL THEN
         PERFORM notify_json.unknown_consumer(consumer, ack.channel);
     ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
         RAISE invalid_parameter_value USING
@@ -119,12 +129,13 @@ DECLARE
     position record;
 BEGIN
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
-    -- Whoever holds it finds out, and the next claim succeeds at once.
-    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
-    WHERE channel = seek.channel AND name = seek.consumer;
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
-    SET "window" = position."window", after = position.after, fetched = 0, told = skipped
+    SET epoch = epoch + 1, "window" = position."window", after = position.after,
+        fetched = 0, told = skipped
+    WHERE channel = seek.channel AND name = seek.consumer;
+    -- Whoever holds it finds out, and the next claim succeeds at once.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
     WHERE channel = seek.channel AND name = seek.consumer;
 END $$;
 

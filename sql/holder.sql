@@ -23,26 +23,45 @@ $$;
 COMMENT ON FUNCTION notify_json.running_since() IS
 'When the server started, or last recovered from the crash of one of its processes.';
 
+CREATE FUNCTION notify_json.is_held(consumer text, channel text) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.holder
+        WHERE holder.channel = is_held.channel AND holder.name = is_held.consumer
+            AND holder.held_until > clock_timestamp()
+            AND holder.server = notify_json.running_since()
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.is_held(text, text) IS
+'Whether the lease of a client runs.';
+
 CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
 RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     since timestamptz := notify_json.running_since();
-    claimed bigint;
+    stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
-    -- While a lease runs no row qualifies, so nothing is waited for.
+    IF notify_json.is_held(consumer, claim.channel) THEN
+        RETURN;
+    END IF;
+    -- Waits for an ack in an open transaction, and for its holder to renew.
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
     UPDATE notify_json.holder
     SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
     WHERE channel = claim.channel AND name = claim.consumer
         AND (held_until <= clock_timestamp() OR server <> since)
-    RETURNING epoch INTO claimed;
-    IF claimed IS NOT NULL THEN
-        -- Locked, so that a position of before this transaction's snapshot is an error.
-        RETURN QUERY SELECT claimed, "window", after, skipped, told FROM notify_json.consumer
-        WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    RETURNING epoch INTO stored.epoch;
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = stored.epoch
+        WHERE channel = claim.channel AND name = claim.consumer;
+        RETURN QUERY VALUES
+            (stored.epoch, stored."window", stored.after, stored.skipped, stored.told);
     END IF;
 END $$;
 
@@ -87,26 +106,33 @@ CREATE FUNCTION notify_json.ack_position(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    stored record;
+    stored notify_json.consumer;
     is_later boolean;
 BEGIN
+    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'position must not be NULL',
+            DETAIL = 'Window, after and told are all needed.',
+            HINT = 'Take them from claim(), read() and renew().';
+    END IF;
     -- Until the end of this transaction nobody takes over.
-    PERFORM FROM notify_json.holder
+    SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = ack_position.channel AND name = ack_position.consumer
-        AND epoch = ack_position.epoch AND server >= pg_postmaster_start_time()
+        AND epoch = ack_position.epoch
         AND pg_snapshot_xmax(split_part(ack_position."window", ';', 3)::pg_snapshot)
             <= notify_json.next_xid()
-    FOR KEY SHARE;
+    FOR NO KEY UPDATE;
     IF FOUND THEN
-        SELECT "window", after INTO stored FROM notify_json.consumer
+        PERFORM FROM notify_json.holder
         WHERE channel = ack_position.channel AND name = ack_position.consumer
-        FOR NO KEY UPDATE;
+            AND server >= pg_postmaster_start_time();
     END IF;
     IF NOT FOUND THEN
         RAISE object_in_use USING
             MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
                 consumer, ack_position.channel),
-            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.', epoch),
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since, or the server restarted.',
+                ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
     is_later := CASE

@@ -502,6 +502,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 CREATE TABLE notify_json.consumer (
     channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
     name text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL DEFAULT 0,
     "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
@@ -514,23 +515,24 @@ CREATE TABLE notify_json.consumer (
 
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
+COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
 COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
 COMMENT ON COLUMN notify_json.consumer.told IS 'Of the skipped, those that it has acknowledged to know of.';
 
--- Apart from the position, so that a renewal waits for no ack in an open transaction. A takeover
--- does: it changes epoch, which is part of the key, and an ack takes FOR KEY SHARE on this row.
+-- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
+-- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
 CREATE TABLE notify_json.holder (
     channel text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     held_until timestamptz NOT NULL DEFAULT '-infinity',
     server timestamptz NOT NULL DEFAULT '-infinity',
-    PRIMARY KEY (channel, name, epoch),
+    PRIMARY KEY (channel, name),
     FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
 );
 
-COMMENT ON TABLE notify_json.holder IS 'Who may ack for a consumer: the client that claimed this epoch.';
+COMMENT ON TABLE notify_json.holder IS 'Until when the last claim of each consumer holds it.';
 COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the claim.';
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
@@ -610,26 +612,45 @@ $$;
 COMMENT ON FUNCTION notify_json.running_since() IS
 'When the server started, or last recovered from the crash of one of its processes.';
 
+CREATE FUNCTION notify_json.is_held(consumer text, channel text) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.holder
+        WHERE holder.channel = is_held.channel AND holder.name = is_held.consumer
+            AND holder.held_until > clock_timestamp()
+            AND holder.server = notify_json.running_since()
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.is_held(text, text) IS
+'Whether the lease of a client runs.';
+
 CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
 RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     since timestamptz := notify_json.running_since();
-    claimed bigint;
+    stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
-    -- While a lease runs no row qualifies, so nothing is waited for.
+    IF notify_json.is_held(consumer, claim.channel) THEN
+        RETURN;
+    END IF;
+    -- Waits for an ack in an open transaction, and for its holder to renew.
+    SELECT * INTO stored FROM notify_json.consumer
+    WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
     UPDATE notify_json.holder
     SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
     WHERE channel = claim.channel AND name = claim.consumer
         AND (held_until <= clock_timestamp() OR server <> since)
-    RETURNING epoch INTO claimed;
-    IF claimed IS NOT NULL THEN
-        -- Locked, so that a position of before this transaction's snapshot is an error.
-        RETURN QUERY SELECT claimed, "window", after, skipped, told FROM notify_json.consumer
-        WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    RETURNING epoch INTO stored.epoch;
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = stored.epoch
+        WHERE channel = claim.channel AND name = claim.consumer;
+        RETURN QUERY VALUES
+            (stored.epoch, stored."window", stored.after, stored.skipped, stored.told);
     END IF;
 END $$;
 
@@ -674,26 +695,33 @@ CREATE FUNCTION notify_json.ack_position(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    stored record;
+    stored notify_json.consumer;
     is_later boolean;
 BEGIN
+    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'position must not be NULL',
+            DETAIL = 'Window, after and told are all needed.',
+            HINT = 'Take them from claim(), read() and renew().';
+    END IF;
     -- Until the end of this transaction nobody takes over.
-    PERFORM FROM notify_json.holder
+    SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = ack_position.channel AND name = ack_position.consumer
-        AND epoch = ack_position.epoch AND server >= pg_postmaster_start_time()
+        AND epoch = ack_position.epoch
         AND pg_snapshot_xmax(split_part(ack_position."window", ';', 3)::pg_snapshot)
             <= notify_json.next_xid()
-    FOR KEY SHARE;
+    FOR NO KEY UPDATE;
     IF FOUND THEN
-        SELECT "window", after INTO stored FROM notify_json.consumer
+        PERFORM FROM notify_json.holder
         WHERE channel = ack_position.channel AND name = ack_position.consumer
-        FOR NO KEY UPDATE;
+            AND server >= pg_postmaster_start_time();
     END IF;
     IF NOT FOUND THEN
         RAISE object_in_use USING
             MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
                 consumer, ack_position.channel),
-            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since.', epoch),
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since, or the server restarted.',
+                ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
     is_later := CASE
@@ -720,29 +748,43 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 -- requires:
 --   holder
 
-CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json.check_free(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    held_until timestamptz;
 BEGIN
-    -- Whoever let its lease run out must not ack any more.
-    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
-    WHERE channel = take.channel AND name = take.consumer
-        AND held_until > '-infinity' AND held_until <= clock_timestamp();
-    -- Until the end of this transaction nobody claims it.
-    SELECT held_until INTO held_until FROM notify_json.holder
-    WHERE channel = take.channel AND name = take.consumer FOR KEY SHARE;
-    IF held_until > '-infinity' THEN
+    IF notify_json.is_held(consumer, channel) THEN
         RAISE object_in_use USING
-            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, take.channel),
-            DETAIL = format('A client acks for it, at least until %s.', held_until),
+            MESSAGE = format('consumer "%s" of channel "%s" is held', consumer, channel),
+            DETAIL = 'A client has claimed it and acks its events.',
             HINT = 'Use a consumer of another name, or stop that client.';
     END IF;
 END $$;
 
+COMMENT ON FUNCTION notify_json.check_free(text, text) IS
+'Refuses a consumer that a client holds.';
+
+CREATE FUNCTION notify_json.take(consumer text, channel text) RETURNS notify_json.consumer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    taken notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_free(consumer, take.channel);
+    SELECT * INTO taken FROM notify_json.consumer
+    WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
+    -- Again, since that may have waited for an ack.
+    PERFORM notify_json.check_free(consumer, take.channel);
+    -- Whoever let its lease run out must not ack any more.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = take.channel AND name = take.consumer AND held_until > '-infinity';
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = epoch + 1
+        WHERE channel = take.channel AND name = take.consumer;
+    END IF;
+    RETURN taken;
+END $$;
+
 COMMENT ON FUNCTION notify_json.take(text, text) IS
-'Makes sure that no client holds a consumer until the end of the transaction.';
+'Makes sure that no client holds a consumer until the end of the transaction; returns its row.';
 
 CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
 RETURNS TABLE (id bigint, published_at timestamptz, payload json)
@@ -770,9 +812,7 @@ BEGIN
             HINT = 'Leave it out to get up to 100 events.';
     END IF;
     PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
-    PERFORM notify_json.take(consumer, "fetch".channel);
-    SELECT * INTO stored FROM notify_json.consumer
-    WHERE channel = "fetch".channel AND name = "fetch".consumer FOR NO KEY UPDATE;
+    stored := notify_json.take(consumer, "fetch".channel);
     current := stored."window";
     LOOP
         seen := split_part(current, ';', 1);
@@ -812,10 +852,8 @@ DECLARE
     stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_durable(ack.channel);
-    PERFORM notify_json.take(consumer, ack.channel);
-    SELECT * INTO stored FROM notify_json.consumer
-    WHERE channel = ack.channel AND name = ack.consumer FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
+    stored := notify_json.take(consumer, ack.channel);
+    IF stored IS NULL THEN
         PERFORM notify_json.unknown_consumer(consumer, ack.channel);
     ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
         RAISE invalid_parameter_value USING
@@ -841,12 +879,13 @@ DECLARE
     position record;
 BEGIN
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
-    -- Whoever holds it finds out, and the next claim succeeds at once.
-    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
-    WHERE channel = seek.channel AND name = seek.consumer;
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
-    SET "window" = position."window", after = position.after, fetched = 0, told = skipped
+    SET epoch = epoch + 1, "window" = position."window", after = position.after,
+        fetched = 0, told = skipped
+    WHERE channel = seek.channel AND name = seek.consumer;
+    -- Whoever holds it finds out, and the next claim succeeds at once.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
     WHERE channel = seek.channel AND name = seek.consumer;
 END $$;
 

@@ -135,6 +135,21 @@ async fn an_ack_after_a_takeover_fails_whatever_its_snapshot() {
 }
 
 #[tokio::test]
+async fn renewals_do_not_disturb_an_ack_with_an_older_snapshot() {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let (_database, first, second) = with_events(3).await;
+        let mut held = claim(&first, "1 hour").await.unwrap();
+        held.reader.page(&first, 2).await;
+        let sql = format!("BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM notify_json.holder");
+        run(&first, &sql).await;
+        assert_eq!(held.renew(&second).await, (true, 0));
+        run(&first, &held.ack()).await;
+        assert_eq!(held.renew(&second).await, (true, 0));
+        run(&first, "COMMIT").await;
+    }
+}
+
+#[tokio::test]
 async fn a_position_never_moves_back() {
     let (_database, first, _second) = with_events(5).await;
     let mut held = claim(&first, "1 hour").await.unwrap();
