@@ -131,15 +131,20 @@ BEGIN
         RAISE object_in_use USING
             MESSAGE = format('lost its place as consumer "%s" of channel "%s"',
                 consumer, ack_position.channel),
-            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since, or the server restarted.',
+            DETAIL = format('Epoch %s is over: the consumer was claimed, moved or dropped since, or '
+                'the server restarted.',
                 ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
     is_later := CASE
         WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
+        -- Windows without anything between them may come after each other.
         ELSE notify_json.includes(
-            split_part(ack_position."window", ';', 1)::pg_snapshot,
-            split_part(stored."window", ';', 3)::pg_snapshot)
+                split_part(ack_position."window", ';', 1)::pg_snapshot,
+                split_part(stored."window", ';', 3)::pg_snapshot)
+            AND NOT notify_json.includes(
+                split_part(stored."window", ';', 1)::pg_snapshot,
+                split_part(ack_position."window", ';', 3)::pg_snapshot)
     END;
     UPDATE notify_json.consumer
     SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
