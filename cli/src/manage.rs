@@ -48,7 +48,7 @@ pub(crate) struct Prune {
 
 impl Channels {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let sql = "SELECT to_json(c)::text FROM notify_json.channel AS c ORDER BY name";
+        let sql = "SELECT to_json(c)::text FROM notify_json.channels AS c ORDER BY name";
         print(query(&self.connection, sql, &[]).await?)
     }
 }
