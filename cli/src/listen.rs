@@ -1,5 +1,6 @@
 //! `notify-json listen`
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
 use notify_json_client::{
-    Consumer, Event, Listener, ListenerConfig, Message, Replay, Since, Subscription,
+    Consumer, Event, Listener, ListenerConfig, Message, Replay, Since, State, Subscription,
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::connection::Connection;
@@ -64,7 +66,9 @@ enum Log {
 }
 
 impl Listen {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub(crate) async fn run(mut self) -> Result<ExitCode> {
+        let mut named = HashSet::new();
+        self.channels.retain(|channel| named.insert(channel.clone()));
         // In a task of its own, since printing waits for whoever reads standard output.
         let mut stopped = tokio::spawn(stopped(self.timeout));
         if self.consumer.is_some() || self.since.is_some() {
@@ -139,7 +143,26 @@ impl Listen {
         let listener = self.listener().await?;
         let subscription = listener.subscribe_many(&self.channels).await?;
         let _ = writeln!(io::stderr(), "listening on {}", self.channels.join(", "));
+        tokio::spawn(say_when_lost(listener.state()));
         Ok((listener, subscription))
+    }
+}
+
+/// Says on standard error when the connection is lost, and when it is there again.
+async fn say_when_lost(mut state: watch::Receiver<State>) {
+    let mut is_lost = false;
+    while state.changed().await.is_ok() {
+        match &*state.borrow_and_update() {
+            State::Waiting { error, .. } if !is_lost => {
+                is_lost = true;
+                output::complain(format_args!("{error}; connecting again"));
+            }
+            State::Listening if is_lost => {
+                is_lost = false;
+                output::complain(format_args!("listening again"));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -123,9 +123,7 @@ impl Error {
     /// An error of a query: of [`ErrorKind::Postgres`] or, where it ends the connection,
     /// [`ErrorKind::Lost`].
     pub(crate) fn query(text: &str, source: tokio_postgres::Error) -> Self {
-        let severity = source.as_db_error().map(|error| error.parsed_severity());
-        let answered = severity.is_some()
-            && !matches!(severity.flatten(), Some(Severity::Fatal | Severity::Panic));
+        let answered = is_refusal(&source);
         let kind = if answered { ErrorKind::Postgres } else { ErrorKind::Lost };
         Self::postgres(kind, text, source)
     }
@@ -249,6 +247,12 @@ impl std::error::Error for Error {
             Source::Other(error) => Some(&**error),
         }
     }
+}
+
+/// Whether the server has said no, and its session goes on.
+pub(crate) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let is_fatal = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
+    error.as_db_error().is_some_and(|error| !error.parsed_severity().is_some_and(is_fatal))
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub use message::{FromMessage, Message};
 pub use publish::{publish, publish_json};
 pub use state::State;
 pub use subscription::Subscription;
+/// The version whose clients and transactions this crate takes.
+pub use tokio_postgres;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::attempt::{connect, refuse_pooler};
+use crate::attempt::connect;
 use crate::counters::Counts;
 use crate::router::Registration;
 use crate::session::{self, Shared};
@@ -57,14 +57,11 @@ impl Listener {
     pub(crate) async fn from_config(config: ListenerConfig) -> Result<Self, Error> {
         let mut delays = config.wait_for_server.then(|| config.backoff.delays());
         let connected = loop {
-            let attempt = async {
-                let mut connected = connect(&config).await?;
-                refuse_pooler(&mut connected, &config).await?;
-                Ok(connected)
-            };
-            match (attempt.await, delays.as_mut().and_then(Iterator::next)) {
+            match (connect(&config).await, delays.as_mut().and_then(Iterator::next)) {
                 (Ok(connected), _) => break connected,
                 (Err(error), None) => return Err(error),
+                // Waiting does not mend it.
+                (Err(error), _) if error.kind() == ErrorKind::Config => return Err(error),
                 (Err(error), Some(retry_in)) => {
                     tracing::warn!(
                         error = &error as &dyn StdError,
@@ -75,7 +72,7 @@ impl Listener {
                 }
             }
         };
-        tracing::info!("connected");
+        tracing::info!(backend_pid = connected.backend_pid, "connected");
         let (shared, config) = (Shared::new(&connected), Arc::new(config));
         tokio::spawn(session::run(config.clone(), shared.clone(), connected));
         Ok(Self { handle: Arc::new(Handle { shared }), config })
@@ -241,7 +238,8 @@ impl Listener {
         self.handle.shared.listening_channels().await
     }
 
-    /// Closes the connection. Every subscription yields what it has received, then ends.
+    /// Closes the connection. Every subscription yields what it has received, then ends; one that
+    /// was not connected at the time yields the gap of that first.
     ///
     /// # Cancel safety
     /// Once the future has been polled the connection is closed even if it is dropped; only the wait

@@ -57,6 +57,18 @@ async fn the_commands_of_the_readme_run() {
 }
 
 #[test]
+fn the_dependencies_of_the_readme_exist() {
+    let lock = read("Cargo.lock");
+    let block = blocks(&read("README.md"), "toml").concat();
+    let names: Vec<&str> =
+        block.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert!(names.len() >= 3);
+    for name in names {
+        assert!(lock.contains(&format!("name = \"{name}\"\n")), "{name}");
+    }
+}
+
+#[test]
 fn installing_takes_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let destination = format!("DESTDIR={}", folder.path().display());
