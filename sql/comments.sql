@@ -1,8 +1,8 @@
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
-'Sends a JSON value to the listeners of a channel when the transaction commits. Returns NULL.';
+'Publishes a JSON value on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, json) IS
-'Sends a JSON text, byte for byte, to the listeners of a channel when the transaction commits. Returns NULL.';
+'Publishes a JSON text, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, text) IS
-'Checks that a text is JSON and sends it, byte for byte, to the listeners of a channel when the transaction commits. Returns NULL.';
+'Checks that a text is JSON and publishes it, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';

@@ -248,7 +248,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* <begin connected objects> */
 -- extension/src/lib.rs:20
 -- requires:
---   attendance
+--   doorbell
 
 -- A window is FROM;FLOOR;TILL;FLOOR;LAST. FROM and TILL are snapshots; the events of the window are
 -- those visible in TILL and not in FROM. After each snapshot comes a number such that every event
@@ -1161,8 +1161,8 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/attendance.rs:24
--- notify_json::attendance::attend
+-- extension/src/doorbell.rs:64
+-- notify_json::doorbell::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1173,8 +1173,8 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/attendance.rs:33
--- notify_json::attendance::leave
+-- extension/src/doorbell.rs:73
+-- notify_json::doorbell::leave
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1224,12 +1224,12 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 -- extension/src/lib.rs:28
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
-'Sends a JSON value to the listeners of a channel when the transaction commits. Returns NULL.';
+'Publishes a JSON value on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, json) IS
-'Sends a JSON text, byte for byte, to the listeners of a channel when the transaction commits. Returns NULL.';
+'Publishes a JSON text, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, text) IS
-'Checks that a text is JSON and sends it, byte for byte, to the listeners of a channel when the transaction commits. Returns NULL.';
+'Checks that a text is JSON and publishes it, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
 /* </end connected objects> */
 

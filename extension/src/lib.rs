@@ -1,7 +1,7 @@
 //! The server side of `notify_json`: SQL call → frames → queue of `NOTIFY`.
 
 mod argument;
-mod attendance;
+mod doorbell;
 mod error;
 mod event;
 mod json;
@@ -16,8 +16,8 @@ mod window;
 ::pgrx::extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
 ::pgrx::extension_sql_file!("../../sql/channel.sql", name = "channel", requires = ["schema"]);
 ::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["channel"]);
-::pgrx::extension_sql_file!("../../sql/attendance.sql", name = "attendance", requires = ["event"]);
-::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["attendance"]);
+::pgrx::extension_sql_file!("../../sql/doorbell.sql", name = "doorbell", requires = ["event"]);
+::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["doorbell"]);
 ::pgrx::extension_sql_file!("../../sql/read.sql", name = "read", requires = ["window"]);
 ::pgrx::extension_sql_file!("../../sql/consumer.sql", name = "consumer", requires = ["read"]);
 ::pgrx::extension_sql_file!("../../sql/holder.sql", name = "holder", requires = ["consumer"]);
@@ -32,4 +32,5 @@ mod window;
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     policy::watch();
+    doorbell::watch();
 }

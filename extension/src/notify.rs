@@ -10,7 +10,7 @@ use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
 use crate::error::{Error, MAX_CHANNEL_BYTES};
 use crate::event::Log;
-use crate::{attendance, policy, queue, settings};
+use crate::{doorbell, policy, queue, settings};
 
 #[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
 fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
@@ -81,9 +81,8 @@ fn keep(channel: &CStr, json: &Checked<'_>, log: &Log) -> Result<Option<i64>, Er
         crate::json::check(&text)?;
     }
     let id = log.append(channel, bytes)?;
-    if id.is_some() && attendance::is_attended(channel) {
-        let doorbell = CString::new(Payload::Doorbell.to_string()).expect("it holds no NUL");
-        queue::add(channel, &doorbell);
+    if id.is_some() {
+        doorbell::ring(channel);
     }
     Ok(id)
 }

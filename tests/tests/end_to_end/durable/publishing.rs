@@ -196,8 +196,19 @@ async fn the_doorbell_rings_while_somebody_attends() {
     run(&publisher, "SELECT notify_json.create_channel('other'), notify_json('other', '1')").await;
     assert!(heard_until("another channel").await.is_empty());
 
+    run(&publisher, "BEGIN; SELECT notify_json('d', '4'); ROLLBACK").await;
+    run(&publisher, "BEGIN; SELECT notify_json('d', '4'); PREPARE TRANSACTION 'silent'").await;
+    run(&publisher, "COMMIT PREPARED 'silent'").await;
+    assert!(heard_until("rolled back and prepared").await.is_empty());
+
     run(&consumer, "SELECT notify_json.leave('d'), notify_json.leave('d')").await;
     publish(&publisher, "5").await;
     assert!(heard_until("left").await.is_empty());
+
+    let open = database.connect().await;
+    run(&open, "BEGIN; SELECT notify_json('d', '6')").await;
+    run(&consumer, "SELECT notify_json.attend('d')").await;
+    run(&open, "COMMIT").await;
+    assert_eq!(heard_until("attended before the commit").await, ["~1 event"]);
     drop(listener);
 }

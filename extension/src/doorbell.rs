@@ -1,15 +1,20 @@
-//! Whether a consumer attends a channel, so that publishers ring only when somebody hears it.
+//! The doorbell: a notification that there is news on a durable channel.
 //!
-//! It is an advisory lock of our own kind: consumers hold it shared for their session, publishers
-//! try for a moment to get a mode that conflicts.
+//! It rings when a transaction that published there commits, once, and only if somebody attends:
+//! a commit with notifications takes a lock of the whole cluster. To attend is to hold an advisory
+//! lock of our own kind for the session; who publishes tries for a mode that conflicts.
 
-use std::ffi::CStr;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, c_void};
 
-use pgrx::pg_sys::{LOCKTAG, LockTagType};
-use pgrx::{pg_extern, pg_sys};
+use notify_json_wire::Payload;
+use pgrx::pg_sys::{LOCKTAG, LockTagType, XactEvent};
+use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::argument::Text;
 use crate::notify::channel_name;
+use crate::queue;
 
 unsafe extern "C-unwind" {
     /// `src/common/hashfn.c`; pgrx does not bind it.
@@ -20,6 +25,41 @@ unsafe extern "C-unwind" {
 const KIND: u16 = 0x6e6a;
 const ATTENDING: i32 = pg_sys::ShareLock as i32;
 const PUBLISHING: i32 = pg_sys::RowExclusiveLock as i32;
+
+thread_local! {
+    /// Channels that the current transaction published on, though perhaps undone by a savepoint.
+    static NEWS: RefCell<BTreeSet<CString>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Called once, when the library is loaded.
+pub(crate) fn watch() {
+    // SAFETY: the callback is static.
+    unsafe { pg_sys::RegisterXactCallback(Some(at_transaction_end), std::ptr::null_mut()) };
+}
+
+/// Rings when the transaction commits.
+pub(crate) fn ring(channel: &CStr) {
+    NEWS.with_borrow_mut(|news| {
+        if !news.contains(channel) {
+            news.insert(channel.to_owned());
+        }
+    });
+}
+
+/// Before the commit this may fail as any statement may, later it must not. What is prepared
+/// rings nowhere: the server takes no notifications then.
+#[pg_guard]
+unsafe extern "C-unwind" fn at_transaction_end(event: XactEvent::Type, _argument: *mut c_void) {
+    use XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PREPARE};
+    if event == XACT_EVENT_PRE_COMMIT {
+        for channel in NEWS.take().iter().filter(|channel| is_attended(channel)) {
+            let doorbell = CString::new(Payload::Doorbell.to_string()).expect("it holds no NUL");
+            queue::add(channel, &doorbell);
+        }
+    } else if event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE {
+        NEWS.take();
+    }
+}
 
 #[pg_extern(sql = false)]
 fn attend(channel: Option<Text<'_>>) {
@@ -40,7 +80,7 @@ fn leave(channel: Option<Text<'_>>) {
 }
 
 /// Whether any session attends.
-pub(crate) fn is_attended(channel: &CStr) -> bool {
+fn is_attended(channel: &CStr) -> bool {
     let tag = tag(channel);
     // A session's own locks never conflict.
     if attends(&tag) {
