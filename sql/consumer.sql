@@ -14,7 +14,8 @@ CREATE TABLE notify_json.consumer (
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
 COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
-COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
+COMMENT ON COLUMN notify_json.consumer.fetched IS
+'The last id that fetch() gave out of the window.';
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events that were removed before it had them.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
