@@ -28,11 +28,12 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 .PHONY: demo
-demo: setup build ## Build everything and watch JSON of every size go from psql to Rust
+demo: packages build ## Build everything and watch JSON of every size go from psql to Rust
 	target/release/demo
 
 .PHONY: demo-stop
-demo-stop: build ## Stop the demo's server
+demo-stop: ## Stop the demo's server
+	test -x target/release/demo || $(MAKE) build
 	target/release/demo stop
 
 .PHONY: test
@@ -40,16 +41,21 @@ test: setup build ## Run every test, against servers that the tests start themse
 	scripts/test.sh
 
 .PHONY: soak
-soak: setup build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
+soak: packages build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
 	target/release/soak slow-reader 1000000
 	target/release/soak faults 200 $(or $(SEED),1)
 
 .PHONY: lint
-lint: setup ## Check the formatting and run clippy over everything
-	cargo fmt --all --check
+lint: lint-features ## Check the formatting and run clippy over everything
+	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+# What the two commands of lint leave out.
+.PHONY: lint-features
+lint-features: packages
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features notify_json/pg$(PG_MAJOR) -- -D warnings
+	cargo clippy --workspace --features notify_json/pg$(PG_MAJOR),notify-json-tests/metrics \
+		--all-targets -- -D warnings
 
 .PHONY: bench
 bench: ## Measure split and join
@@ -60,7 +66,11 @@ fuzz: ## Fuzz the wire format for SECONDS (60) a target
 	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: setup
-setup: ## Install the system packages that building and testing need
+setup: packages ## Install what building and testing need
+	scripts/private-pgbouncer.sh >/dev/null
+
+.PHONY: packages
+packages:
 	scripts/setup.sh
 
 .PHONY: build

@@ -10,6 +10,7 @@ status=0
   cargo test -p notify-json-client --lib --no-default-features || failed=1
   cargo test --workspace --exclude notify_json --doc --no-fail-fast || failed=1
   cargo test --workspace --exclude notify_json --lib --bins --tests --benches --no-fail-fast || failed=1
+  cargo test -p notify-json-tests --test metrics --features metrics || failed=1
   exit $failed
 } 2>&1 | tee "$log" || status=$?
 

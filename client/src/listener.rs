@@ -183,7 +183,8 @@ impl Listener {
     /// Closes the connection. Every subscription yields what it has received, then ends.
     ///
     /// # Cancel safety
-    /// The connection is closed even if the future is dropped; only the wait for it ends.
+    /// Once the future has been polled the connection is closed even if it is dropped; only the wait
+    /// for it ends.
     pub async fn shutdown(&self) {
         self.handle.shared.close();
         let mut state = self.state();

@@ -17,7 +17,8 @@ use crate::{Error, channel};
 /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the connection is lost before it answers.
 ///
 /// # Cancel safety
-/// Dropping the future may or may not send, as with any query.
+/// Dropping the future may or may not send, as with any query; but what it sends is the whole
+/// message, with the transaction.
 ///
 /// ```no_run
 /// # async fn run(client: &mut tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -43,7 +44,8 @@ where
 /// As [`publish`]; a text that is not JSON is refused by the server with SQLSTATE `22P02`.
 ///
 /// # Cancel safety
-/// Dropping the future may or may not send, as with any query.
+/// Dropping the future may or may not send, as with any query; but what it sends is the whole
+/// message, with the transaction.
 pub async fn publish_json<C>(client: &C, channel: &str, json: &str) -> Result<Option<i64>, Error>
 where
     C: GenericClient,

@@ -23,10 +23,15 @@ pub fn soak() -> Command {
 fn program(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        run(Command::new("make").args(["--silent", "build"]));
+        make(&["--silent", "build"]);
         project().join("target/release")
     });
     without_connection(Command::new(folder.join(name)))
+}
+
+/// Makes a target of the project's Makefile.
+pub fn make(arguments: &[&str]) {
+    run(Command::new("make").args(arguments));
 }
 
 /// The command without the variables that tell it where and how to connect.
@@ -53,11 +58,23 @@ pub(crate) fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| run(&mut Command::new("scripts/private-postgres.sh")).into())
 }
 
-/// The folder beside the private PostgreSQL, which the server's user can enter.
+/// Where these programs are, with whatever extension was last installed beside them.
+pub(crate) fn programs_as_they_are() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS
+        .get_or_init(|| run(Command::new("scripts/private-postgres.sh").arg("--no-install")).into())
+}
+
+/// PgBouncer, the system's or a private copy.
+pub(crate) fn pgbouncer() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| run(&mut Command::new("scripts/private-pgbouncer.sh")).into())
+}
+
+/// A folder for private servers, which their user can enter.
 pub(crate) fn private_folder() -> &'static Path {
-    let made_here = |folder: &&Path| folder.join("version").exists();
-    let root = programs().ancestors().find(made_here).expect("the script leaves it");
-    root.parent().expect("it lies in target/ or /var/tmp")
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| run(&mut Command::new("scripts/private-folder.sh")).into())
 }
 
 /// Runs a command of the project to its end and returns its output.

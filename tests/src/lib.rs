@@ -7,16 +7,19 @@
 mod database;
 mod installation;
 mod persistent;
+mod pgbouncer;
 mod process;
 mod proxy;
 pub mod schema;
 mod server;
 mod server_user;
+mod supervised;
 pub mod texts;
 
 pub use database::{Database, drain, next_message};
-pub use installation::{notify_json, project, psql, soak};
+pub use installation::{make, notify_json, project, psql, soak};
 pub use persistent::PersistentServer;
+pub use pgbouncer::PgBouncer;
 pub use process::{Running, memory};
 pub use proxy::{Fault, Proxy};
 pub use server::{Server, ServerOptions};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::installation::{private_folder, programs};
+use crate::installation::{private_folder, programs, programs_as_they_are};
 use crate::server_user::{as_server_user, free_port, own, run};
 
 /// A server in `target/`, or for root under `/var/tmp` where the server's user cannot enter it.
@@ -67,7 +67,7 @@ fn is_running(folder: &Path) -> bool {
 }
 
 fn pg_ctl(folder: &Path, action: &str) -> std::process::Command {
-    let mut command = as_server_user(&programs().join("pg_ctl"), folder);
+    let mut command = as_server_user(&programs_as_they_are().join("pg_ctl"), folder);
     command.args([action, "--silent", "--pgdata"]).arg(folder.join("data"));
     command
 }

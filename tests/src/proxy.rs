@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -52,8 +52,8 @@ struct Control {
     fault: watch::Sender<Fault>,
     /// The number of the last command to end all connections, and how.
     end: watch::Sender<(u64, End)>,
-    /// Bytes from the server until all connections are closed.
-    cut_after: AtomicI64,
+    /// The number of the last command to cut all connections, and after how many bytes.
+    cut: watch::Sender<(u64, usize)>,
     inject: Notify,
     /// Whether to swallow the server's answer to what was injected.
     swallow: AtomicBool,
@@ -67,7 +67,7 @@ impl Proxy {
         let control = Arc::new(Control {
             fault: watch::Sender::new(Fault::None),
             end: watch::Sender::new((0, End::Close)),
-            cut_after: AtomicI64::new(i64::MAX),
+            cut: watch::Sender::new((0, 0)),
             inject: Notify::new(),
             swallow: AtomicBool::new(false),
         });
@@ -100,9 +100,9 @@ impl Proxy {
         self.control.end.send_modify(|last| *last = (last.0 + 1, end));
     }
 
-    /// Closes all connections after so many further bytes from the server.
-    pub fn close_after(&self, bytes: i64) {
-        self.control.cut_after.store(bytes, Ordering::Relaxed);
+    /// Closes each connection after so many further bytes from the server.
+    pub fn close_after(&self, bytes: usize) {
+        self.control.cut.send_modify(|last| *last = (last.0 + 1, bytes));
     }
 
     /// Sends `UNLISTEN *` to the server in the client's name.
@@ -175,6 +175,8 @@ async fn pass_up(
 /// Passes what the server sends, message by message.
 async fn pass_down(from: ReadHalf<'_>, mut to: WriteHalf<'_>, control: &Control) -> io::Result<()> {
     let mut from = BufReader::new(from);
+    let mut cut = control.cut.subscribe();
+    let mut left = usize::MAX;
     loop {
         let mut message = vec![0; 5];
         from.read_exact(&mut message).await?;
@@ -190,13 +192,13 @@ async fn pass_down(from: ReadHalf<'_>, mut to: WriteHalf<'_>, control: &Control)
         if let Fault::Delay(time) = fault {
             tokio::time::sleep(time).await;
         }
-        let bytes = message.len() as i64;
-        let left = control.cut_after.fetch_sub(bytes, Ordering::Relaxed);
-        if left < bytes {
-            to.write_all(&message[..left.max(0) as usize]).await?;
-            control.cut_after.store(i64::MAX, Ordering::Relaxed);
-            return Ok(());
+        if cut.has_changed().unwrap_or(false) {
+            left = cut.borrow_and_update().1;
         }
+        if left < message.len() {
+            return to.write_all(&message[..left]).await;
+        }
+        left -= message.len();
         if fault == Fault::Trickle {
             for byte in message {
                 to.write_all(&[byte]).await?;

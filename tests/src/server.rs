@@ -1,11 +1,9 @@
 //! A PostgreSQL server in a folder of its own.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
-use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,15 +12,13 @@ use tempfile::TempDir;
 use crate::database::Database;
 use crate::installation::programs;
 use crate::server_user::{as_server_user, free_port, own, run};
+use crate::supervised::Supervised;
 
 /// A running server. It is stopped and its folder removed when it is dropped or the process ends.
 pub struct Server {
+    program: Supervised,
     folder: TempDir,
     port: u16,
-    log: Arc<Log>,
-    /// Closing it tells the supervisor to stop the server.
-    alive: Mutex<ChildStdin>,
-    _supervisor: Child,
     databases: AtomicU32,
 }
 
@@ -35,40 +31,7 @@ pub struct ServerOptions<'a> {
     pub standby_of: Option<&'a Server>,
 }
 
-/// Starts the server, restarts it after a crash at every line of standard input, and stops it when
-/// that closes, which the end of the process that holds the other end brings about even when it is
-/// killed.
-const SUPERVISOR: &str = r#"
-"$@" & server=$!
-while read -r restart; do
-    kill -QUIT $server; wait $server
-    "$@" & server=$!
-done
-kill -CONT $server; kill -QUIT $server; wait $server
-rm -rf "$FOLDER"
-"#;
-
 const READY: &str = "ready to accept";
-
-/// What the server has written to its log.
-struct Log {
-    text: Mutex<String>,
-    grown: Condvar,
-}
-
-impl Log {
-    fn add(&self, line: &str) {
-        let mut text = self.text.lock().expect("no panic while locked");
-        text.push_str(line);
-        text.push('\n');
-        self.grown.notify_all();
-    }
-
-    fn wait_until(&self, condition: impl Fn(&str) -> bool) {
-        let text = self.text.lock().expect("no panic while locked");
-        drop(self.grown.wait_while(text, |text| !condition(text)).expect("no panic while locked"));
-    }
-}
 
 const SETTINGS: [(&str, &str); 8] = [
     ("listen_addresses", "127.0.0.1"),
@@ -90,6 +53,15 @@ impl Server {
 
     /// Starts a new server.
     pub fn start(options: &ServerOptions<'_>) -> Self {
+        loop {
+            if let Some(server) = Self::start_on(free_port(), options) {
+                return server;
+            }
+        }
+    }
+
+    /// `None` if somebody else has taken the port meanwhile.
+    fn start_on(port: u16, options: &ServerOptions<'_>) -> Option<Self> {
         let folder = TempDir::with_prefix("notify_json-").expect("there is a temporary folder");
         own(folder.path());
         let data = folder.path().join("data");
@@ -104,57 +76,21 @@ impl Server {
                 .arg("--pgdata")
                 .arg(&data)),
         }
-        Self::launch(folder, &data, options.settings)
-    }
-
-    fn launch(folder: TempDir, data: &Path, settings: &[(&str, &str)]) -> Self {
-        loop {
-            let port = free_port();
-            let mut command = as_server_user(Path::new("sh"), folder.path());
-            command.args(["-c", SUPERVISOR, "supervisor"]).arg(programs().join("postgres"));
-            command.arg("-D").arg(data).arg("-k").arg(folder.path()).arg("-p");
-            command.arg(port.to_string());
-            for (name, value) in SETTINGS.iter().chain(settings) {
-                command.arg("-c").arg(format!("{name}={value}"));
-            }
-            let mut supervisor = command
-                .env("FOLDER", folder.path())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("sh runs");
-            let alive = supervisor.stdin.take().expect("piped");
-            let mut lines = BufReader::new(supervisor.stderr.take().expect("piped")).lines();
-            let mut log = String::new();
-            let ready = loop {
-                let Some(Ok(line)) = lines.next() else {
-                    break false;
-                };
-                log += &(line + "\n");
-                if log.contains(READY) {
-                    break true;
-                }
-                if log.contains("database system is shut down") || log.contains("FATAL") {
-                    break false;
-                }
-            };
-            if !ready && log.contains("could not bind") {
-                continue;
-            }
-            assert!(ready, "the server does not start: {log}");
-            let log = Arc::new(Log { text: Mutex::new(log), grown: Condvar::new() });
-            let shared_log = log.clone();
-            thread::spawn(move || lines.map_while(Result::ok).for_each(|l| shared_log.add(&l)));
-            return Self {
-                folder,
-                port,
-                log,
-                alive: Mutex::new(alive),
-                _supervisor: supervisor,
-                databases: AtomicU32::new(0),
-            };
+        let mut command = Command::new(programs().join("postgres"));
+        command.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        command.args(["-p", &port.to_string()]);
+        for (name, value) in SETTINGS.iter().chain(options.settings) {
+            command.args(["-c", &format!("{name}={value}")]);
         }
+        let program = Supervised::start(&command, folder.path(), Signal::SIGQUIT);
+        let ended = ["database system is shut down", "FATAL"];
+        program.wait_until(|log| log.contains(READY) || ended.iter().any(|end| log.contains(end)));
+        let log = program.log();
+        if log.contains("could not bind") {
+            return None;
+        }
+        assert!(log.contains(READY), "the server does not start: {log}");
+        Some(Self { program, folder, port, databases: AtomicU32::new(0) })
     }
 
     /// The connection string of a database, over TCP as the superuser `postgres`.
@@ -174,15 +110,13 @@ impl Server {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.text.lock().expect("no panic while locked").clone()
+        self.program.log()
     }
 
     /// Crashes it, as `pg_ctl stop -m immediate` does, and waits until it runs again.
     pub fn crash_and_restart(&self) {
-        let starts = self.log().matches(READY).count();
-        writeln!(self.alive.lock().expect("no panic while locked"), "restart")
-            .expect("the supervisor listens");
-        self.log.wait_until(|log| log.matches(READY).count() > starts);
+        self.program.stop_program();
+        self.program.start_program(READY);
     }
 
     /// Sends a signal to it and to all of its processes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -26,11 +26,12 @@ pub(super) fn connector(tls: &Tls) -> Result<Connector, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let anyone = Tls::with_anyone(tls.mode, tls.negotiation);
     let tls = if tls.mode == SslMode::Disable { &anyone } else { tls };
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let verifier = Verifier::new(&tls.trust, provider.signature_verification_algorithms)?;
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| config_error("TLS is of no use", error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier::new(&tls.trust, provider)?));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
@@ -88,11 +89,11 @@ struct Verifier {
     /// The roots as they are: a server may use one of them itself.
     certificates: Vec<CertificateDer<'static>>,
     verifies_name: bool,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    fn new(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn new(trust: &Trust, algorithms: WebPkiSupportedAlgorithms) -> Result<Self, Error> {
         let certificates = match trust {
             Trust::Anyone => Vec::new(),
             Trust::Signed(Roots::File(file)) | Trust::Named(Roots::File(file)) => {
@@ -112,7 +113,7 @@ impl Verifier {
             roots: (*trust != Trust::Anyone).then_some(roots),
             certificates,
             verifies_name: matches!(trust, Trust::Named(_)),
-            provider,
+            algorithms,
         })
     }
 }
@@ -130,7 +131,6 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         };
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
         // A self-signed certificate that is trusted itself has nothing to be verified with.
         if !self.certificates.contains(end_entity) {
             verify_server_cert_signed_by_trust_anchor(
@@ -138,7 +138,7 @@ impl ServerCertVerifier for Verifier {
                 roots,
                 intermediates,
                 now,
-                algorithms,
+                self.algorithms.all,
             )?;
         }
         if self.verifies_name {
@@ -153,8 +153,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -163,11 +162,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -6,10 +6,11 @@
 //! - `soak slow-reader COUNT`: a subscriber that never reads, beside one that does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use notify_json_client::{
     Bounds, Event, Gap, Listener, ListenerConfig, State, Subscription, publish,
@@ -17,6 +18,8 @@ use notify_json_client::{
 use notify_json_tests::{Database, Fault, Proxy, Server, ServerOptions, memory, next_message};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+use tokio_postgres::Client;
 
 #[tokio::main]
 async fn main() {
@@ -33,6 +36,8 @@ async fn main() {
 fn number(argument: &str) -> u64 {
     argument.parse().unwrap_or_else(|_| panic!("{argument} is not a number"))
 }
+
+const END: Numbered = Numbered { number: u64::MAX, filling: String::new() };
 
 #[derive(Serialize, Deserialize)]
 struct Numbered {
@@ -54,7 +59,7 @@ async fn faults(count: u64, seed: u64) {
     let proxy = Proxy::start(server.port()).await;
     let config: ListenerConfig = proxy.url(&database).parse().expect("it is a URL");
     let listener = config
-        .heartbeat(Duration::from_millis(100), Duration::from_millis(500))
+        .heartbeat(Duration::from_millis(100), Duration::from_secs(1))
         .reconnect_delay(Duration::from_millis(1), Duration::from_millis(100))
         .connect_timeout(Duration::from_secs(1))
         .connect()
@@ -65,7 +70,7 @@ async fn faults(count: u64, seed: u64) {
         let subscription = listener.subscribe("numbers").await.expect("the server runs");
         readers.push(tokio::spawn(read_all(subscription)));
     }
-    let sent = Arc::new(AtomicU64::new(0));
+    let sent = watch::Sender::new(0);
     let stop = Arc::new(AtomicBool::new(false));
     let sender = tokio::spawn(send_all(database, sent.clone(), stop.clone(), seed));
 
@@ -73,38 +78,49 @@ async fn faults(count: u64, seed: u64) {
     for fault in 1..=count {
         one_fault(&mut random, &server, &proxy, &listener, &sent).await;
         if fault % 20 == 0 {
-            println!("{fault} faults, {} messages sent", sent.load(Ordering::Relaxed));
+            println!("{fault} faults, {} messages sent", *sent.borrow());
         }
     }
     stop.store(true, Ordering::Relaxed);
-    sender.await.expect("the sender does not panic");
+    let client = sender.await.expect("the sender does not panic");
+    let mut readers = join_all(readers);
+    let mut state = listener.state();
+    let readers = loop {
+        // The end is lost only together with its connection.
+        publish(&client, "numbers", &END).await.expect("the server runs");
+        tokio::select! {
+            readers = &mut readers => break readers,
+            changed = state.changed() => changed.expect("the listener runs"),
+        }
+    };
     let reconnects = listener.counts().reconnects;
-    for reader in readers {
-        let seen = reader.await.expect("nothing missing but where a gap says so");
+    for seen in readers {
+        let seen = seen.expect("nothing missing but where a gap says so");
         println!("{seen:?}");
         assert_eq!(seen.gaps, reconnects, "one gap a loss");
     }
     println!("{count} faults of seed {seed}, {reconnects} reconnects: every loss had its one gap");
 }
 
-/// Brings a fault about, and waits until the listener has survived it.
+/// Brings a fault about while the listener listens, and waits until it has survived it.
 async fn one_fault(
     random: &mut fastrand::Rng,
     server: &Server,
     proxy: &Proxy,
     listener: &Listener,
-    sent: &AtomicU64,
+    sent: &watch::Sender<u64>,
 ) {
+    let listening = |state: &State| matches!(state, State::Listening);
+    listener.state().wait_for(listening).await.expect("the listener runs");
     let reconnects = listener.counts().reconnects;
-    let mut state = listener.state();
-    let mut disconnected = async || {
-        let lost = |state: &State| !matches!(state, State::Listening);
-        state.wait_for(lost).await.expect("the listener runs");
+    let disconnected = async || {
+        let lost = |state: &State| !listening(state);
+        listener.state().wait_for(lost).await.expect("the listener runs");
     };
     match random.u32(0..10) {
         0 => proxy.close(),
         1 => proxy.reset(),
-        2 => proxy.close_after(random.i64(1..200_000)),
+        2 => proxy.close_after(random.usize(1..200_000)),
         3 => {
             proxy.set(Fault::Refuse);
             proxy.reset();
@@ -123,41 +139,39 @@ async fn one_fault(
         }
         _ => {
             proxy.set([Fault::Trickle, Fault::Delay(Duration::from_millis(5))][random.usize(0..2)]);
-            let target = sent.load(Ordering::Relaxed) + 20;
-            while sent.load(Ordering::Relaxed) < target {
-                tokio::task::yield_now().await;
-            }
+            let target = *sent.borrow() + 20;
+            sent.subscribe().wait_for(|sent| *sent >= target).await.expect("the sender runs");
             proxy.set(Fault::None);
             return;
         }
     }
     proxy.set(Fault::None);
-    while listener.counts().reconnects == reconnects {
-        tokio::task::yield_now().await;
-    }
     let mut state = listener.state();
-    let listening = |state: &State| matches!(state, State::Listening);
-    state.wait_for(listening).await.expect("the listener runs");
+    while listener.counts().reconnects == reconnects {
+        state.changed().await.expect("the listener runs");
+    }
 }
 
-/// Sends numbers in order, each once, whatever happens to the server.
-async fn send_all(database: Database, sent: Arc<AtomicU64>, stop: Arc<AtomicBool>, seed: u64) {
+/// Sends numbers in order, each once, whatever happens to the server, until told to stop.
+async fn send_all(
+    database: Database,
+    sent: watch::Sender<u64>,
+    stop: Arc<AtomicBool>,
+    seed: u64,
+) -> Client {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut client = database.connect().await;
+    let mut client = database.connect_when_up().await;
     let mut number = 0;
-    loop {
-        let last = stop.load(Ordering::Relaxed);
+    while !stop.load(Ordering::Relaxed) {
         number += 1;
         let bytes = if random.u32(0..50) == 0 { random.usize(0..100_000) } else { 100 };
         let filling = std::iter::repeat_with(|| random.alphanumeric()).take(bytes).collect();
-        let number = if last { u64::MAX } else { number };
-        let message = Numbered { number, filling };
-        match publish(&client, "numbers", &message).await {
-            Ok(_) if last => break,
-            Ok(_) => sent.store(message.number, Ordering::Relaxed),
+        match publish(&client, "numbers", &Numbered { number, filling }).await {
+            Ok(_) => drop(sent.send_replace(number)),
             Err(_) => client = database.connect_when_up().await,
         }
     }
+    client
 }
 
 /// Between two gaps the numbers follow each other; at a gap they may jump.

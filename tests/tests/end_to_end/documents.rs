@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use notify_json_tests::{Server, notify_json, project};
+use notify_json_tests::{Server, make, notify_json, project};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(project().join(path)).unwrap()
@@ -59,12 +59,7 @@ async fn the_commands_of_the_readme_run() {
 fn installing_takes_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let destination = format!("DESTDIR={}", folder.path().display());
-    let output = Command::new("make")
-        .args(["install", &destination])
-        .current_dir(project())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    make(&["install", &destination]);
     let listing = Command::new("find")
         .arg(folder.path())
         .args(["-type", "f", "-printf", "%f\\n"])
@@ -96,6 +91,33 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
             assert!(name == "lib.rs" || paths.contains(&path.as_str()), "{path} is not in the map");
         }
     }
+}
+
+#[test]
+fn every_public_async_function_says_what_dropping_it_does() {
+    let mut found = 0;
+    for folder in ["client/src", "client/src/connect"] {
+        for file in std::fs::read_dir(project().join(folder)).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let mut documentation = String::new();
+            for line in source.lines().map(str::trim_start) {
+                if line.starts_with("pub async fn") {
+                    found += 1;
+                    let says = documentation.contains("/// # Cancel safety");
+                    assert!(says, "{}: {line}", path.display());
+                }
+                match line.starts_with("///") || line.starts_with("#[") {
+                    true => documentation += line,
+                    false => documentation.clear(),
+                }
+            }
+        }
+    }
+    assert!(found >= 11);
 }
 
 #[test]
