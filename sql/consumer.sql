@@ -15,9 +15,11 @@ CREATE TABLE notify_json.consumer (
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
 COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
-COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
+COMMENT ON COLUMN notify_json.consumer.fetched IS
+'The last id that fetch() gave out of the window.';
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
-COMMENT ON COLUMN notify_json.consumer.told IS 'Of the skipped, those that it has acknowledged to know of.';
+COMMENT ON COLUMN notify_json.consumer.told IS
+'Of the skipped, those that it has acknowledged to know of.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.

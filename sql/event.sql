@@ -36,10 +36,11 @@ DO $$
 BEGIN
     FOR slot IN 0..9 LOOP
         EXECUTE format(
-            'CREATE TABLE notify_json.event_%1$s PARTITION OF notify_json.event FOR VALUES IN (%1$s)',
-            slot);
+            'CREATE TABLE notify_json.event_%1$s PARTITION OF notify_json.event '
+            'FOR VALUES IN (%1$s)', slot);
         EXECUTE format(
-            'COMMENT ON TABLE notify_json.event_%1$s IS ''Leaf %1$s of the ring of events.''', slot);
+            'COMMENT ON TABLE notify_json.event_%1$s IS ''Leaf %1$s of the ring of events.''',
+            slot);
     END LOOP;
 END $$;
 

@@ -109,7 +109,8 @@ DECLARE
     stored notify_json.consumer;
     is_later boolean;
 BEGIN
-    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL THEN
+    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL
+    THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'position must not be NULL',
             DETAIL = 'Window, after and told are all needed.',

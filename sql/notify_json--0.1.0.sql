@@ -11,7 +11,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 -- bootstrap
 CREATE SCHEMA notify_json;
 
-COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumers, and how to read them.';
+COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumers, and how to read.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -213,10 +213,11 @@ DO $$
 BEGIN
     FOR slot IN 0..9 LOOP
         EXECUTE format(
-            'CREATE TABLE notify_json.event_%1$s PARTITION OF notify_json.event FOR VALUES IN (%1$s)',
-            slot);
+            'CREATE TABLE notify_json.event_%1$s PARTITION OF notify_json.event '
+            'FOR VALUES IN (%1$s)', slot);
         EXECUTE format(
-            'COMMENT ON TABLE notify_json.event_%1$s IS ''Leaf %1$s of the ring of events.''', slot);
+            'COMMENT ON TABLE notify_json.event_%1$s IS ''Leaf %1$s of the ring of events.''',
+            slot);
     END LOOP;
 END $$;
 
@@ -236,7 +237,7 @@ CREATE FUNCTION notify_json.attend(channel text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'attend_wrapper';
 
 COMMENT ON FUNCTION notify_json.attend(text) IS
-'From now to the end of this session, or to leave(), publishers of the channel ring a doorbell: a notification ~1 event.';
+'To the end of this session, or to leave(), commits with events of the channel notify it: ~1 event.';
 
 CREATE FUNCTION notify_json.leave(channel text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'leave_wrapper';
@@ -274,7 +275,7 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RAISE read_only_sql_transaction USING
             MESSAGE = 'cannot read events during recovery',
-            DETAIL = 'This server is a standby: its snapshots do not list transactions in progress.',
+            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
             HINT = 'Connect to the primary.';
     END IF;
     -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
@@ -299,7 +300,8 @@ BEGIN
         SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
         WHERE own < xmax
     ) AS listed(xid);
-    RETURN format('%s;%s;%s:%s:%s;%s;%s', split_part(previous, ';', 3), split_part(previous, ';', 4),
+    RETURN format('%s;%s;%s:%s:%s;%s;%s',
+        split_part(previous, ';', 3), split_part(previous, ';', 4),
         pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
 END $$;
 
@@ -309,7 +311,8 @@ COMMENT ON FUNCTION notify_json.next_window(text) IS
 CREATE FUNCTION notify_json.includes(later pg_snapshot, earlier pg_snapshot) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT NOT EXISTS (
-            SELECT FROM pg_snapshot_xip(later) AS xip(xid) WHERE pg_visible_in_snapshot(xid, earlier)
+            SELECT FROM pg_snapshot_xip(later) AS xip(xid)
+            WHERE pg_visible_in_snapshot(xid, earlier)
         )
         AND (
             SELECT count(*) FROM pg_snapshot_xip(earlier) AS xip(xid)
@@ -357,7 +360,8 @@ LANGUAGE sql STABLE AS $$
     ORDER BY id LIMIT page.max_events
 $$;
 
-COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
+COMMENT ON FUNCTION
+notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
 CREATE FUNCTION notify_json.read(
@@ -396,13 +400,14 @@ BEGIN
         IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
-                DETAIL = 'It was opened after the snapshot of this transaction, or on another server.',
+                DETAIL = 'It was opened after this transaction''s snapshot, or on another server.',
                 HINT = 'Read in a new transaction, or start() again.';
         END IF;
         RETURN QUERY
         WITH page AS MATERIALIZED (
             SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
-            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
+            FROM notify_json.page(
+                read.channel, seen, floor, till, last, read.after, read.max_events)
         ), cut AS MATERIALIZED (
             SELECT *, row_number() OVER by_id AS number,
                 sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
@@ -457,6 +462,28 @@ END $$;
 COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
 'The lowest id of an event published at a time or later.';
 
+CREATE FUNCTION notify_json.to_time(since text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    since_time timestamptz;
+BEGIN
+    BEGIN
+        since_time := since;
+    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+        NULL;
+    END;
+    IF since_time IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad place to start from',
+            DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+            HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+    END IF;
+    RETURN since_time;
+END $$;
+
+COMMENT ON FUNCTION notify_json.to_time(text) IS
+'A time, or an error that says how to write one.';
+
 CREATE FUNCTION notify_json.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -465,27 +492,22 @@ DECLARE
     first bigint;
 BEGIN
     PERFORM notify_json.check_durable(channel);
-    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
-        BEGIN
-            first := notify_json.first_since(channel, since::timestamptz);
-        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
-            since := NULL;
-        END;
-        IF since IS NULL THEN
-            RAISE invalid_parameter_value USING
-                MESSAGE = 'bad place to start from',
-                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
-                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
-        END IF;
-    END IF;
-    after := coalesce(first - 1, 0);
     "window" := notify_json.next_window(earliest);
+    after := 0;
     IF since = 'earliest' THEN
         "window" := earliest;
-    ELSIF first IS NULL THEN
-        -- The end of that window, with nothing left to read in it.
-        "window" := format(
-            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
+    ELSE
+        -- Sought after the window was opened: what is committed in between belongs to the next one.
+        IF since IS DISTINCT FROM 'latest' THEN
+            first := notify_json.first_since(channel, notify_json.to_time(since));
+        END IF;
+        IF first IS NULL THEN
+            -- The end of that window, with nothing left to read in it.
+            "window" := format('%1$s;%2$s;%1$s;%2$s;0',
+                split_part("window", ';', 3), split_part("window", ';', 4));
+        ELSE
+            after := first - 1;
+        END IF;
     END IF;
     RETURN NEXT;
 END $$;
@@ -516,9 +538,11 @@ CREATE TABLE notify_json.consumer (
 COMMENT ON TABLE notify_json.consumer IS
 'How far each consumer has come: everything in its window up to after, and all before its window.';
 COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
-COMMENT ON COLUMN notify_json.consumer.fetched IS 'The last id that fetch() gave out of the window.';
+COMMENT ON COLUMN notify_json.consumer.fetched IS
+'The last id that fetch() gave out of the window.';
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
-COMMENT ON COLUMN notify_json.consumer.told IS 'Of the skipped, those that it has acknowledged to know of.';
+COMMENT ON COLUMN notify_json.consumer.told IS
+'Of the skipped, those that it has acknowledged to know of.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
@@ -698,7 +722,8 @@ DECLARE
     stored notify_json.consumer;
     is_later boolean;
 BEGIN
-    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL THEN
+    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL
+    THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'position must not be NULL',
             DETAIL = 'Window, after and told are all needed.',
@@ -1144,7 +1169,7 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json.prune() IS
-'Removes events older than the retention of their channel and returns how many. 0: nothing left to do now.';
+'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1224,12 +1249,15 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 -- extension/src/lib.rs:28
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
-'Publishes a JSON value on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
+'Publishes a JSON value on a channel when the transaction commits. '
+'Returns the id of the event on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, json) IS
-'Publishes a JSON text, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
+'Publishes a JSON text, byte for byte, on a channel when the transaction commits. '
+'Returns the id of the event on a durable channel, NULL on a live one.';
 
 COMMENT ON FUNCTION notify_json(text, text) IS
-'Checks that a text is JSON and publishes it, byte for byte, on a channel when the transaction commits. Returns the event''s id on a durable channel, NULL on a live one.';
+'Checks that a text is JSON and publishes it, byte for byte, on a channel when the transaction '
+'commits. Returns the id of the event on a durable channel, NULL on a live one.';
 /* </end connected objects> */
 

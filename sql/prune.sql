@@ -164,4 +164,4 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json.prune() IS
-'Removes events older than the retention of their channel and returns how many. 0: nothing left to do now.';
+'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';

@@ -29,7 +29,8 @@ LANGUAGE sql STABLE AS $$
     ORDER BY id LIMIT page.max_events
 $$;
 
-COMMENT ON FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
+COMMENT ON FUNCTION
+notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
 CREATE FUNCTION notify_json.read(
@@ -68,13 +69,14 @@ BEGIN
         IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
-                DETAIL = 'It was opened after the snapshot of this transaction, or on another server.',
+                DETAIL = 'It was opened after this transaction''s snapshot, or on another server.',
                 HINT = 'Read in a new transaction, or start() again.';
         END IF;
         RETURN QUERY
         WITH page AS MATERIALIZED (
             SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
-            FROM notify_json.page(read.channel, seen, floor, till, last, read.after, read.max_events)
+            FROM notify_json.page(
+                read.channel, seen, floor, till, last, read.after, read.max_events)
         ), cut AS MATERIALIZED (
             SELECT *, row_number() OVER by_id AS number,
                 sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
@@ -129,6 +131,28 @@ END $$;
 COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
 'The lowest id of an event published at a time or later.';
 
+CREATE FUNCTION notify_json.to_time(since text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    since_time timestamptz;
+BEGIN
+    BEGIN
+        since_time := since;
+    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+        NULL;
+    END;
+    IF since_time IS NULL THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad place to start from',
+            DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
+            HINT = 'A time is for example ''2026-01-31 12:00+00''.';
+    END IF;
+    RETURN since_time;
+END $$;
+
+COMMENT ON FUNCTION notify_json.to_time(text) IS
+'A time, or an error that says how to write one.';
+
 CREATE FUNCTION notify_json.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -137,27 +161,22 @@ DECLARE
     first bigint;
 BEGIN
     PERFORM notify_json.check_durable(channel);
-    IF since IS DISTINCT FROM 'latest' AND since IS DISTINCT FROM 'earliest' THEN
-        BEGIN
-            first := notify_json.first_since(channel, since::timestamptz);
-        EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
-            since := NULL;
-        END;
-        IF since IS NULL THEN
-            RAISE invalid_parameter_value USING
-                MESSAGE = 'bad place to start from',
-                DETAIL = 'It is neither ''earliest'' nor ''latest'' nor a time.',
-                HINT = 'A time is for example ''2026-01-31 12:00+00''.';
-        END IF;
-    END IF;
-    after := coalesce(first - 1, 0);
     "window" := notify_json.next_window(earliest);
+    after := 0;
     IF since = 'earliest' THEN
         "window" := earliest;
-    ELSIF first IS NULL THEN
-        -- The end of that window, with nothing left to read in it.
-        "window" := format(
-            '%1$s;%2$s;%1$s;%2$s;0', split_part("window", ';', 3), split_part("window", ';', 4));
+    ELSE
+        -- Sought after the window was opened: what is committed in between belongs to the next one.
+        IF since IS DISTINCT FROM 'latest' THEN
+            first := notify_json.first_since(channel, notify_json.to_time(since));
+        END IF;
+        IF first IS NULL THEN
+            -- The end of that window, with nothing left to read in it.
+            "window" := format('%1$s;%2$s;%1$s;%2$s;0',
+                split_part("window", ';', 3), split_part("window", ';', 4));
+        ELSE
+            after := first - 1;
+        END IF;
     END IF;
     RETURN NEXT;
 END $$;

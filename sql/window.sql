@@ -22,7 +22,7 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RAISE read_only_sql_transaction USING
             MESSAGE = 'cannot read events during recovery',
-            DETAIL = 'This server is a standby: its snapshots do not list transactions in progress.',
+            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
             HINT = 'Connect to the primary.';
     END IF;
     -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
@@ -47,7 +47,8 @@ BEGIN
         SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
         WHERE own < xmax
     ) AS listed(xid);
-    RETURN format('%s;%s;%s:%s:%s;%s;%s', split_part(previous, ';', 3), split_part(previous, ';', 4),
+    RETURN format('%s;%s;%s:%s:%s;%s;%s',
+        split_part(previous, ';', 3), split_part(previous, ';', 4),
         pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
 END $$;
 
@@ -57,7 +58,8 @@ COMMENT ON FUNCTION notify_json.next_window(text) IS
 CREATE FUNCTION notify_json.includes(later pg_snapshot, earlier pg_snapshot) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT NOT EXISTS (
-            SELECT FROM pg_snapshot_xip(later) AS xip(xid) WHERE pg_visible_in_snapshot(xid, earlier)
+            SELECT FROM pg_snapshot_xip(later) AS xip(xid)
+            WHERE pg_visible_in_snapshot(xid, earlier)
         )
         AND (
             SELECT count(*) FROM pg_snapshot_xip(earlier) AS xip(xid)
