@@ -41,9 +41,12 @@ test: setup build ## Run every test, against servers that the tests start themse
 	scripts/test.sh
 
 .PHONY: soak
-soak: packages build ## Run 200 random faults (SEED chooses which), and a reader that sleeps
+soak: packages build ## Long runs under random faults (SEED chooses which), and long histories
 	target/release/soak slow-reader 1000000
 	target/release/soak faults 200 $(or $(SEED),1)
+	target/release/soak durable 1000000 100 $(or $(SEED),1)
+	target/release/soak retention 24
+	target/release/soak drain 5000000
 
 .PHONY: lint
 lint: lint-features ## Check the formatting and run clippy over everything
@@ -58,8 +61,9 @@ lint-features: packages
 		--all-targets -- -D warnings
 
 .PHONY: bench
-bench: ## Measure split and join
+bench: packages build ## Measure split and join, and publishing beside plain INSERT
 	cargo bench -p notify-json-benches
+	target/release/soak publish 5
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

@@ -6,6 +6,7 @@ CREATE TABLE notify_json.consumer (
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
+    told bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
     PRIMARY KEY (channel, name)
@@ -16,7 +17,9 @@ COMMENT ON TABLE notify_json.consumer IS
 COMMENT ON COLUMN notify_json.consumer.epoch IS 'Which claim may ack: the last one.';
 COMMENT ON COLUMN notify_json.consumer.fetched IS
 'The last id that fetch() gave out of the window.';
-COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events that were removed before it had them.';
+COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
+COMMENT ON COLUMN notify_json.consumer.told IS
+'Of the skipped, those that it has acknowledged to know of.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
@@ -25,11 +28,13 @@ CREATE TABLE notify_json.holder (
     name text COLLATE "C" NOT NULL,
     epoch bigint NOT NULL DEFAULT 0,
     held_until timestamptz NOT NULL DEFAULT '-infinity',
+    server timestamptz NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (channel, name),
     FOREIGN KEY (channel, name) REFERENCES notify_json.consumer ON DELETE CASCADE
 );
 
 COMMENT ON TABLE notify_json.holder IS 'Until when the last claim of each consumer holds it.';
+COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the claim.';
 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -115,7 +115,7 @@ BEGIN
             END,
             HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
     END IF;
-    UPDATE notify_json.consumer SET after = ack.id, skipped = 0, acked_at = clock_timestamp()
+    UPDATE notify_json.consumer SET after = ack.id, told = skipped, acked_at = clock_timestamp()
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
@@ -132,7 +132,7 @@ BEGIN
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
-        fetched = 0, skipped = 0
+        fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
     -- Whoever holds it finds out, and the next claim succeeds at once.
     UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'

@@ -25,7 +25,7 @@ CREATE VIEW notify_json.consumers AS
 SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
-    consumer.skipped,
+    consumer.skipped - consumer.told AS skipped,
     holder.held_until > clock_timestamp() AS held,
     holder.held_until,
     consumer.acked_at,

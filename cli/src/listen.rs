@@ -1,15 +1,22 @@
 //! `notify-json listen`
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
-use notify_json_client::{Event, ListenerConfig, Message, Subscription};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use notify_json_client::{
+    Consumer, Event, Listener, ListenerConfig, Message, Replay, Since, State, Subscription,
+};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::connection::Connection;
+use crate::log::{self, Acks, LogPrinter};
 use crate::output::{self, Format};
 
 /// Print one JSON object a line for every message, as {"channel":"orders","payload":{…}}.
@@ -25,6 +32,14 @@ pub(crate) struct Listen {
     /// Channels to listen on.
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
+    /// Read a durable channel as this consumer: first what it has not acknowledged, then what comes.
+    /// Acknowledges what is printed.
+    #[arg(long, value_name = "NAME", conflicts_with = "since")]
+    consumer: Option<String>,
+    /// Read a durable channel without a consumer: from earliest, latest, a time
+    /// (2026-11-23T12:00:00Z), a time ago (2h), or the position of an event.
+    #[arg(long, value_name = "WHERE", value_parser = log::since)]
+    since: Option<Since>,
     /// Print the payload alone; what is not JSON, and gaps, go to standard error.
     #[arg(long)]
     payload_only: bool,
@@ -43,12 +58,22 @@ pub(crate) struct Listen {
 }
 
 const TIMED_OUT: u8 = 3;
-const GAP: u8 = 4;
+pub(crate) const GAP: u8 = 4;
+
+enum Log {
+    Consumer(Consumer<Message>),
+    Replay(Replay<Message>),
+}
 
 impl Listen {
-    pub(crate) async fn run(self) -> Result<ExitCode> {
+    pub(crate) async fn run(mut self) -> Result<ExitCode> {
+        let mut named = HashSet::new();
+        self.channels.retain(|channel| named.insert(channel.clone()));
         // In a task of its own, since printing waits for whoever reads standard output.
         let mut stopped = tokio::spawn(stopped(self.timeout));
+        if self.consumer.is_some() || self.since.is_some() {
+            return self.print_log(stopped).await;
+        }
         let (listener, mut subscription) = tokio::select! {
             connected = self.connect() => connected?,
             code = &mut stopped => return code?,
@@ -71,21 +96,73 @@ impl Listen {
         }
     }
 
+    async fn print_log(&self, mut stopped: JoinHandle<Result<ExitCode>>) -> Result<ExitCode> {
+        let [channel] = &self.channels[..] else {
+            let text = "--consumer and --since read one channel";
+            crate::Arguments::command().error(ErrorKind::TooManyValues, text).exit();
+        };
+        let printer = LogPrinter {
+            format: self.format(),
+            remaining: self.count,
+            channel,
+            fail_on_gap: self.fail_on_gap,
+            acks: Acks::new(self.connection.string()),
+        };
+        let opened = async {
+            let listener = self.listener().await?;
+            let log = match (&self.consumer, &self.since) {
+                (Some(consumer), _) => Log::Consumer(listener.consume(channel, consumer).await?),
+                (None, since) => {
+                    let since = since.clone().unwrap_or(Since::Latest);
+                    Log::Replay(listener.replay(channel, since).await?)
+                }
+            };
+            let _ = writeln!(io::stderr(), "listening on {channel}");
+            anyhow::Ok((listener, log))
+        };
+        let (_listener, log) = tokio::select! {
+            opened = opened => opened?,
+            code = &mut stopped => return code?,
+        };
+        match log {
+            Log::Consumer(consumer) => printer.print_all(consumer, stopped).await,
+            Log::Replay(replay) => printer.print_all(replay, stopped).await,
+        }
+    }
+
     fn format(&self) -> Format {
         if self.payload_only { Format::PayloadOnly } else { Format::Object }
     }
 
-    async fn connect(&self) -> Result<(notify_json_client::Listener, Subscription<Message>)> {
-        let listener = self
-            .connection
-            .string()
-            .parse::<ListenerConfig>()?
-            .max_message_bytes(self.max_message_bytes)
-            .connect()
-            .await?;
+    async fn listener(&self) -> Result<Listener> {
+        let config = self.connection.string().parse::<ListenerConfig>()?;
+        Ok(config.max_message_bytes(self.max_message_bytes).connect().await?)
+    }
+
+    async fn connect(&self) -> Result<(Listener, Subscription<Message>)> {
+        let listener = self.listener().await?;
         let subscription = listener.subscribe_many(&self.channels).await?;
         let _ = writeln!(io::stderr(), "listening on {}", self.channels.join(", "));
+        tokio::spawn(say_when_lost(listener.state()));
         Ok((listener, subscription))
+    }
+}
+
+/// Says on standard error when the connection is lost, and when it is there again.
+async fn say_when_lost(mut state: watch::Receiver<State>) {
+    let mut is_lost = false;
+    while state.changed().await.is_ok() {
+        match &*state.borrow_and_update() {
+            State::Waiting { error, .. } if !is_lost => {
+                is_lost = true;
+                output::complain(format_args!("{error}; connecting again"));
+            }
+            State::Listening if is_lost => {
+                is_lost = false;
+                output::complain(format_args!("listening again"));
+            }
+            _ => {}
+        }
     }
 }
 

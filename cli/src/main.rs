@@ -2,6 +2,8 @@
 
 mod connection;
 mod listen;
+mod log;
+mod manage;
 mod output;
 mod publish;
 
@@ -30,6 +32,10 @@ Exit codes: 0 done, interrupted, or the reader of standard output is gone; 1 err
 enum Command {
     Listen(listen::Listen),
     Publish(publish::Publish),
+    Channels(manage::Channels),
+    Consumers(manage::Consumers),
+    Seek(manage::Seek),
+    Prune(manage::Prune),
 }
 
 /// What is not an error itself, such as a `.pgpass` that others may read.
@@ -49,6 +55,10 @@ async fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Listen(listen) => listen.run().await,
         Command::Publish(publish) => publish.run().await,
+        Command::Channels(channels) => channels.run().await,
+        Command::Consumers(consumers) => consumers.run().await,
+        Command::Seek(seek) => seek.run().await,
+        Command::Prune(prune) => prune.run().await,
     };
     match result {
         Ok(code) => code,

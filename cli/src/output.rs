@@ -1,8 +1,9 @@
 //! Lines on standard output.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
-use notify_json_client::{Error, Gap, Message};
+use notify_json_client::{Error, Gap, Message, Position};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -15,8 +16,24 @@ pub(crate) enum Format {
     PayloadOnly,
 }
 
+/// Where an event is in the log of its channel.
+pub(crate) struct Place<'a> {
+    pub(crate) id: i64,
+    pub(crate) published_at: SystemTime,
+    pub(crate) position: Option<&'a Position>,
+}
+
 /// Prints one message and flushes it.
 pub(crate) fn print_message(message: &Message, format: Format) -> io::Result<()> {
+    print_json(message, None, format)
+}
+
+/// Prints one event of a durable channel and flushes it.
+pub(crate) fn print_event(message: &Message, place: Place<'_>, format: Format) -> io::Result<()> {
+    print_json(message, Some(place), format)
+}
+
+fn print_json(message: &Message, place: Option<Place<'_>>, format: Format) -> io::Result<()> {
     let json = match message.decode::<IgnoredAny>().and_then(|_| message.json()) {
         Ok(json) => json,
         Err(error) => return print_error(&error, format),
@@ -24,7 +41,15 @@ pub(crate) fn print_message(message: &Message, format: Format) -> io::Result<()>
     let mut out = io::BufWriter::new(io::stdout().lock());
     match format {
         Format::Object => {
-            write!(out, r#"{{"channel":{},"payload":"#, quoted(message.channel()))?;
+            write!(out, r#"{{"channel":{},"#, quoted(message.channel()))?;
+            if let Some(Place { id, published_at, position }) = place {
+                let time = humantime::format_rfc3339_micros(published_at);
+                write!(out, r#""id":{id},"published_at":"{time}","#)?;
+                if let Some(position) = position {
+                    write!(out, r#""position":"{position}","#)?;
+                }
+            }
+            write!(out, r#""payload":"#)?;
             write_in_one_line(&mut out, json)?;
             writeln!(out, "}}")?;
         }
@@ -47,7 +72,7 @@ pub(crate) fn print_error(error: &Error, format: Format) -> io::Result<()> {
     match format {
         Format::Object => {
             let (channel, text) = (quoted(channel), quoted(&text));
-            let raw = quoted(error.raw().unwrap_or_default());
+            let raw = error.raw().map_or(serde_json::Value::Null, quoted);
             let mut out = io::stdout().lock();
             writeln!(out, r#"{{"channel":{channel},"error":{text},"raw":{raw}}}"#)?;
             out.flush()
@@ -71,6 +96,7 @@ pub(crate) fn print_gap(gap: &Gap, subscribed: &[String], format: Format) -> io:
             (subscribed, json!({"reason": "reconnected", "down_for_seconds": seconds}))
         }
         Gap::Lagged { missed } => (subscribed, json!({"reason": "lagged", "missed": missed})),
+        Gap::Expired { skipped } => (subscribed, json!({"reason": "expired", "skipped": skipped})),
         Gap::Incomplete { channel, received, count } => {
             let gap = json!({"reason": "incomplete", "received": received, "count": count});
             (std::slice::from_ref(channel), gap)

@@ -71,9 +71,11 @@ impl Publish {
 
     async fn send(&self, client: &Client, json: &str) -> Result<()> {
         match publish_json(client, &self.channel, json).await {
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => {
-                Err(error).context("the database lacks the extension: CREATE EXTENSION notify_json")
-            }
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => Err(error)
+                .context(
+                    "the database lacks the extension, or its schema is not in the search_path: \
+                     CREATE EXTENSION notify_json",
+                ),
             result => result.map(drop).map_err(Into::into),
         }
     }

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -16,42 +17,44 @@ pub(crate) struct Connected {
     pub(crate) client: Arc<Client>,
     pub(crate) connection: Connection,
     pub(crate) backend_pid: i32,
+    /// Whether it is known not to come from a pooler in transaction mode.
+    pub(crate) proven: bool,
 }
 
-/// Connects, and asks whether the server can serve a listener.
+/// Connects, and finds out whether the server can serve a listener.
 pub(crate) async fn connect(config: &ListenerConfig) -> Result<Connected, Error> {
     let (client, mut connection) = config.connector.connect().await?;
     let health = ask(&client, &mut connection, config).await?;
     let backend_pid = health.backend_pid;
     health::check(health, backend_pid)?;
-    Ok(Connected { client: Arc::new(client), connection, backend_pid })
+    let proven = alongside(&mut connection, prove_session(&client, config)).await??;
+    Ok(Connected { client: Arc::new(client), connection, backend_pid, proven })
 }
 
 /// Refuses a pooler in transaction mode: there, a second connection gets the session that the
-/// first has just listened with. A busy pooler may hide that; the heartbeat finds it.
-pub(crate) async fn refuse_pooler(
-    connected: &mut Connected,
-    config: &ListenerConfig,
-) -> Result<(), Error> {
-    let Connected { client, connection, .. } = connected;
+/// first has just listened with. `false` if there was no second connection to be had, so that
+/// nothing is known.
+pub(crate) async fn prove_session(client: &Client, config: &ListenerConfig) -> Result<bool, Error> {
     let probe = format!("notify_json probe {:016x}", fastrand::u64(..));
-    let lost = |error| Error::postgres(ErrorKind::Connect, "cannot connect", error);
-    alongside(connection, client.batch_execute(&format!("LISTEN \"{probe}\"")))
-        .await?
-        .map_err(lost)?;
-    // Without a second connection to be had, nothing speaks against the first.
+    let run = async |sql: String| {
+        let lost = |error| Error::postgres(ErrorKind::Connect, "cannot connect", error);
+        in_time(config.heartbeat.timeout, client.batch_execute(&sql)).await?.map_err(lost)
+    };
+    run(format!("LISTEN \"{probe}\"")).await?;
     let second = timeout(config.heartbeat.timeout, async {
         let (client, mut connection) = config.connector.connect().await?;
         ask(&client, &mut connection, config).await
     });
-    if let Ok(Ok(health)) = second.await
-        && health.listening.contains(&probe)
-    {
-        return Err(health::pooler());
-    }
-    alongside(connection, client.batch_execute(&format!("UNLISTEN \"{probe}\"")))
-        .await?
-        .map_err(lost)
+    let proven = match second.await {
+        Ok(Ok(health)) if health.listening.contains(&probe) => return Err(health::pooler()),
+        Ok(Ok(_)) => true,
+        _ => {
+            tracing::warn!("no second connection, so a pooler in transaction mode may be between");
+            false
+        }
+    };
+    run(format!("UNLISTEN \"{probe}\"")).await?;
+    Ok(proven)
 }
 
 /// Asks a server that has just let us in; it may fall silent all the same.
@@ -60,10 +63,20 @@ async fn ask(
     connection: &mut Connection,
     config: &ListenerConfig,
 ) -> Result<Health, Error> {
-    let limit = config.heartbeat.timeout;
-    timeout(limit, alongside(connection, health::ask(client))).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Connect, format!("cannot connect: no answer in {limit:?}")))
-    })?
+    let answer = alongside(connection, health::ask(client));
+    in_time(config.heartbeat.timeout, answer).await??.map_err(|error| match error.kind() {
+        ErrorKind::Postgres => {
+            Error::new(ErrorKind::Connect, "cannot connect: the server refuses its first query")
+                .caused_by(error)
+        }
+        _ => error,
+    })
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+    let silent =
+        |_| Error::new(ErrorKind::Connect, format!("cannot connect: no answer in {limit:?}"));
+    timeout(limit, work).await.map_err(silent)
 }
 
 /// Runs queries of a connection that no task drives yet.

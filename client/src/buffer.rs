@@ -97,6 +97,8 @@ impl Buffer {
                     state.pop_back();
                     let (messages, bytes) = (state.messages, state.bytes);
                     state.push_back(Slot::Item(Item::Error(Error::overflow(messages, bytes))));
+                    // Nobody resumes a buffer that is closed.
+                    self.counters.gaps.add(state.resume());
                     state.closed = true;
                     break;
                 }
@@ -145,13 +147,11 @@ impl Buffer {
         }
     }
 
-    /// Lets the subscriber take what is waiting; after that its stream ends.
+    /// Lets the subscriber take what is waiting, gaps that are not over included; after that its
+    /// stream ends.
     pub(crate) fn close(&self) {
         let mut state = self.state();
-        if let Some(Slot::Barrier { .. }) = state.slots.back() {
-            state.slots.pop_back();
-        }
-        state.resume();
+        self.counters.gaps.add(state.resume());
         state.closed = true;
         drop(state);
         self.subscriber.wake();
@@ -335,14 +335,27 @@ mod tests {
     }
 
     #[test]
-    fn closing_ends_an_interruption_that_nothing_follows() {
+    fn closing_makes_gaps_of_interruptions() {
         let buffer = buffer(9, usize::MAX);
         buffer.push(message("1"));
         buffer.interrupt(Instant::now());
         buffer.push(message("2"));
         buffer.interrupt(Instant::now());
         buffer.close();
-        assert_eq!(drain(&buffer), ["1", "reconnected", "2"]);
+        assert_eq!(drain(&buffer), ["1", "reconnected", "2", "reconnected"]);
+    }
+
+    #[test]
+    fn overflow_closes_also_while_interrupted() {
+        let bounds = Bounds { messages: 2, overflow: Overflow::Close, ..Bounds::default() };
+        let buffer = Buffer::new(bounds, Arc::default());
+        buffer.interrupt(Instant::now());
+        for text in ["1", "2", "3"] {
+            buffer.push(message(text));
+        }
+        let drained = drain(&buffer);
+        assert_eq!(drained[..3], ["reconnected", "1", "2"]);
+        assert_eq!(drained.len(), 4, "{drained:?}");
     }
 
     #[test]

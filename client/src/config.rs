@@ -10,15 +10,15 @@ use crate::ErrorKind;
 use crate::backoff::Backoff;
 use crate::connect::Connector;
 use crate::health::Heartbeat;
-use crate::{Error, Listener};
+use crate::{Error, Listener, log};
 
 /// What may wait for one subscriber, and what happens beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Messages that may wait. Default 65,536.
     pub messages: usize,
-    /// Bytes of JSON text that may wait. Default 64 MiB. One message may always wait, however
-    /// large.
+    /// Bytes of memory that waiting messages may hold. Default 64 MiB. One message may always wait,
+    /// however large.
     pub bytes: usize,
     /// What happens to a message beyond them. Default [`Overflow::DropOldest`].
     pub overflow: Overflow,
@@ -38,6 +38,9 @@ pub enum Overflow {
     /// The subscription yields what waits, then an [`ErrorKind::Overflow`] error, and ends.
     Close,
 }
+
+/// As good as for ever, and still a time that can be added to another.
+const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// How a [`Listener`] connects and what it accepts.
 ///
@@ -60,6 +63,7 @@ pub struct ListenerConfig {
     pub(crate) backoff: Backoff,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) wait_for_server: bool,
+    pub(crate) log: log::Settings,
 }
 
 impl ListenerConfig {
@@ -89,7 +93,7 @@ impl ListenerConfig {
     /// The delays before connecting again after a loss: each is random, up to a bound that starts
     /// at `min` and doubles up to `max`. Default 100 ms and 30 s.
     pub fn reconnect_delay(mut self, min: Duration, max: Duration) -> Self {
-        (self.backoff.min_delay, self.backoff.max_delay) = (min, max);
+        (self.backoff.min_delay, self.backoff.max_delay) = (min.min(max), max.min(LONGEST));
         self
     }
 
@@ -101,9 +105,11 @@ impl ListenerConfig {
     }
 
     /// How often the server is asked whether it still listens for us, and how long it may stay
-    /// silent then before the connection counts as lost. Default every 10 s and 5 s.
+    /// silent then before the connection counts as lost. Default every 10 s and 5 s; at least 1 ms,
+    /// and at most a year.
     pub fn heartbeat(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.heartbeat = Heartbeat { interval, timeout };
+        let interval = interval.clamp(Duration::from_millis(1), LONGEST);
+        self.heartbeat = Heartbeat { interval, timeout: timeout.min(LONGEST) };
         self
     }
 
@@ -115,9 +121,30 @@ impl ListenerConfig {
     }
 
     /// Whether [`connect`](Self::connect) waits, with the delays of a reconnect, for a server that
-    /// cannot be reached. Default `false`: it fails at once with the cause.
+    /// cannot be reached or refuses us. Default `false`: it fails at once with the cause, as it
+    /// always does for [`ErrorKind::Config`].
     pub fn wait_for_server(mut self, wait: bool) -> Self {
         self.wait_for_server = wait;
+        self
+    }
+
+    /// How long a consumer of a durable channel stays ours without a sign of life, and so how long
+    /// the next one waits if this process dies. Default 6 s; signs are given three times as often.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.log.lease = lease.clamp(Duration::from_millis(100), LONGEST);
+        self
+    }
+
+    /// Events of a durable channel read at once, by number and by bytes of JSON text. Two such pages
+    /// may wait for the program. Default 1,000 and 8 MiB; one event is always read, however large.
+    pub fn page(mut self, events: u32, bytes: usize) -> Self {
+        (self.log.page_events, self.log.page_bytes) = (events.max(1), bytes);
+        self
+    }
+
+    /// How often a durable channel is looked at even if nobody rang. Default 5 s.
+    pub fn look_every(mut self, interval: Duration) -> Self {
+        self.log.look_every = interval.min(LONGEST);
         self
     }
 
@@ -150,6 +177,7 @@ impl From<Connector> for ListenerConfig {
                 timeout: Duration::from_secs(5),
             },
             wait_for_server: false,
+            log: log::Settings::default(),
         }
     }
 }

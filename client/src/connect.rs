@@ -59,7 +59,7 @@ use crate::{Error, ErrorKind};
 ///
 /// # Errors
 /// [`ErrorKind::Config`] if a parameter is unknown or of no use, [`ErrorKind::Connect`] with the
-/// cause as `source()`; from the connection [`ErrorKind::Postgres`] if it is lost. No error shows
+/// cause as `source()`; from the connection [`ErrorKind::Lost`] if it is lost. No error shows
 /// a password.
 ///
 /// # Cancel safety
@@ -68,7 +68,7 @@ pub async fn connect(
     connection: &str,
 ) -> Result<(Client, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let (client, connection) = Connector::parse(connection)?.connect().await?;
-    let lost = |error| Error::postgres(ErrorKind::Postgres, "connection lost", error);
+    let lost = |error| Error::postgres(ErrorKind::Lost, "connection lost", error);
     Ok((client, async move { connection.await.map_err(lost) }))
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use notify_json_wire::{DecodeError, JoinError};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
+
+use crate::{Position, Receipt};
 
 /// An error of this crate. Cheap to clone, since several subscribers may receive the same one.
 ///
@@ -18,6 +20,7 @@ struct ErrorInner {
     text: String,
     channel: Option<Arc<str>>,
     raw: Option<String>,
+    place: Option<(Position, Option<Receipt>)>,
     source: Option<Source>,
 }
 
@@ -47,6 +50,9 @@ pub enum ErrorKind {
     Decode,
     /// A frame is malformed or exceeds a limit; the stream goes on.
     Frame,
+    /// An event of a durable channel is longer than
+    /// [`max_message_bytes`](crate::ListenerConfig::max_message_bytes); the stream goes on.
+    TooLarge,
     /// A value does not serialize to JSON.
     Encode,
     /// The server cannot serve a listener: a standby, or a pooler in transaction mode.
@@ -64,6 +70,7 @@ impl Error {
             text: text.into(),
             channel: None,
             raw: None,
+            place: None,
             source: None,
         }))
     }
@@ -80,6 +87,27 @@ impl Error {
         self.build(|e| e.source = Some(Source::Other(source.into())))
     }
 
+    pub(crate) fn too_large(channel: Arc<str>, id: i64, bytes: i64, limit: usize) -> Self {
+        let text = format!(
+            "event {id} has {bytes} bytes, more than the {limit} accepted here: raise \
+             max_message_bytes, or go on without it"
+        );
+        Self::new(ErrorKind::TooLarge, text).build(|e| e.channel = Some(channel))
+    }
+
+    /// The error of an event, with its place in the log.
+    pub(crate) fn at(mut self, position: Position, receipt: Option<Receipt>) -> Self {
+        if Arc::get_mut(&mut self.0).is_none() {
+            let ErrorInner { kind, text, channel, raw, .. } = &*self.0;
+            let (channel, raw) = (channel.clone(), raw.clone());
+            let error = Self::new(*kind, text.clone()).caused_by(self);
+            return error.build(|e| {
+                (e.channel, e.raw, e.place) = (channel, raw, Some((position, receipt)));
+            });
+        }
+        self.build(|e| e.place = Some((position, receipt)))
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the listener was shut down")
     }
@@ -92,9 +120,10 @@ impl Error {
         Self::new(ErrorKind::Overflow, text)
     }
 
-    /// An error of a query: of [`ErrorKind::Postgres`] or [`ErrorKind::Lost`].
+    /// An error of a query: of [`ErrorKind::Postgres`] or, where it ends the connection,
+    /// [`ErrorKind::Lost`].
     pub(crate) fn query(text: &str, source: tokio_postgres::Error) -> Self {
-        let answered = source.as_db_error().is_some();
+        let answered = is_refusal(&source);
         let kind = if answered { ErrorKind::Postgres } else { ErrorKind::Lost };
         Self::postgres(kind, text, source)
     }
@@ -160,6 +189,18 @@ impl Error {
         self.0.raw.as_deref()
     }
 
+    /// Where in the log of its channel the event is, for [`ErrorKind::Decode`] and
+    /// [`ErrorKind::TooLarge`] of a [`Consumer`](crate::Consumer) or [`Replay`](crate::Replay).
+    pub fn position(&self) -> Option<&Position> {
+        self.0.place.as_ref().map(|(position, _)| position)
+    }
+
+    /// What acknowledges the event, for [`ErrorKind::Decode`] and [`ErrorKind::TooLarge`] of a
+    /// [`Consumer`](crate::Consumer).
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.0.place.as_ref()?.1.as_ref()
+    }
+
     /// What serde says, for [`ErrorKind::Decode`] and [`ErrorKind::Encode`]. Its text may quote
     /// values, so it is not part of `source()`, which ends up in logs.
     pub fn decode_error(&self) -> Option<&serde_json::Error> {
@@ -206,6 +247,12 @@ impl std::error::Error for Error {
             Source::Other(error) => Some(&**error),
         }
     }
+}
+
+/// Whether the server has said no, and its session goes on.
+pub(crate) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let is_fatal = |severity| matches!(severity, Severity::Fatal | Severity::Panic);
+    error.as_db_error().is_some_and(|error| !error.parsed_severity().is_some_and(is_fatal))
 }
 
 #[cfg(test)]

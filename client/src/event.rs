@@ -39,6 +39,11 @@ pub enum Gap {
         /// Messages dropped, the oldest first.
         missed: u64,
     },
+    /// Retention has removed events of a durable channel before the consumer acknowledged them.
+    Expired {
+        /// Events removed.
+        skipped: u64,
+    },
     /// A message arrived in part.
     Incomplete {
         /// The channel of the message.
@@ -58,6 +63,9 @@ impl fmt::Display for Gap {
             }
             Self::Lagged { missed } => {
                 write!(f, "{missed} messages dropped, since the subscriber was too slow")
+            }
+            Self::Expired { skipped } => {
+                write!(f, "{skipped} events removed by retention before they were acknowledged")
             }
             Self::Incomplete { channel, received, count } => {
                 write!(f, "{received} of {count} frames of a message received on {channel:?}")

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_postgres::Client;
 
+use crate::attempt::prove_session;
 use crate::session::{Lost, Shared};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, ListenerConfig};
 
 /// How often the server is asked, and how long it may stay silent then.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +64,12 @@ impl Heard {
 pub(crate) async fn watch(
     client: &Client,
     backend_pid: i32,
-    heartbeat: Heartbeat,
+    mut proven: bool,
+    config: &ListenerConfig,
     heard: &Heard,
     shared: &Shared,
 ) -> Lost {
+    let heartbeat = config.heartbeat;
     let mut answered = Instant::now();
     let mut beats = interval_at(answered + heartbeat.interval, heartbeat.interval);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -82,6 +85,12 @@ pub(crate) async fn watch(
             Err(error) => return Lost { error, since: answered },
         };
         shared.router().reconcile(expected, &health.listening, answered);
+        if !proven {
+            proven = match prove_session(client, config).await {
+                Ok(proven) => proven,
+                Err(error) => return Lost { error, since: answered },
+            };
+        }
         answered = Instant::now();
         tracing::trace!(channels = health.listening.len(), "heartbeat");
     }

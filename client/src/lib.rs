@@ -38,6 +38,7 @@ mod error;
 mod event;
 mod health;
 mod listener;
+mod log;
 mod message;
 mod publish;
 mod router;
@@ -51,10 +52,13 @@ pub use counters::Counts;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Gap};
 pub use listener::Listener;
+pub use log::{Consumer, Delivery, LogState, LogStream, Position, Receipt, Replay, Since, Stored};
 pub use message::{FromMessage, Message};
 pub use publish::{publish, publish_json};
 pub use state::State;
 pub use subscription::Subscription;
+/// The version whose clients and transactions this crate takes.
+pub use tokio_postgres;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::attempt::{connect, refuse_pooler};
+use crate::attempt::connect;
 use crate::counters::Counts;
 use crate::router::Registration;
 use crate::session::{self, Shared};
 use crate::state::State;
 use crate::subscription::Membership;
-use crate::{Bounds, Error, ErrorKind, FromMessage, ListenerConfig, Subscription, channel};
+use crate::{
+    Bounds, Consumer, Error, ErrorKind, FromMessage, ListenerConfig, Replay, Since, Subscription,
+    channel,
+};
 
 /// A connection of its own that listens to any number of channels.
 ///
@@ -22,7 +25,7 @@ use crate::{Bounds, Error, ErrorKind, FromMessage, ListenerConfig, Subscription,
 #[derive(Debug)]
 pub struct Listener {
     handle: Arc<Handle>,
-    bounds: Bounds,
+    config: Arc<ListenerConfig>,
 }
 
 /// Ends the session when the last one that could use it is gone.
@@ -54,14 +57,11 @@ impl Listener {
     pub(crate) async fn from_config(config: ListenerConfig) -> Result<Self, Error> {
         let mut delays = config.wait_for_server.then(|| config.backoff.delays());
         let connected = loop {
-            let attempt = async {
-                let mut connected = connect(&config).await?;
-                refuse_pooler(&mut connected, &config).await?;
-                Ok(connected)
-            };
-            match (attempt.await, delays.as_mut().and_then(Iterator::next)) {
+            match (connect(&config).await, delays.as_mut().and_then(Iterator::next)) {
                 (Ok(connected), _) => break connected,
                 (Err(error), None) => return Err(error),
+                // Waiting does not mend it.
+                (Err(error), _) if error.kind() == ErrorKind::Config => return Err(error),
                 (Err(error), Some(retry_in)) => {
                     tracing::warn!(
                         error = &error as &dyn StdError,
@@ -72,10 +72,10 @@ impl Listener {
                 }
             }
         };
-        tracing::info!("connected");
-        let (shared, bounds) = (Shared::new(&connected), config.bounds);
-        tokio::spawn(session::run(config, shared.clone(), connected));
-        Ok(Self { handle: Arc::new(Handle { shared }), bounds })
+        tracing::info!(backend_pid = connected.backend_pid, "connected");
+        let (shared, config) = (Shared::new(&connected), Arc::new(config));
+        tokio::spawn(session::run(config.clone(), shared.clone(), connected));
+        Ok(Self { handle: Arc::new(Handle { shared }), config })
     }
 
     /// Subscribes to a channel. Returns once `LISTEN` is committed: what is sent from then on
@@ -104,7 +104,7 @@ impl Listener {
         &self,
         channels: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Subscription<T>, Error> {
-        self.subscribe_bounded(channels, self.bounds).await
+        self.subscribe_bounded(channels, self.config.bounds).await
     }
 
     /// Subscribes with bounds of its own. Everything else is as for
@@ -134,6 +134,64 @@ impl Listener {
             }
         }
         Ok(Subscription::new(membership))
+    }
+
+    /// The events of a durable channel for a named consumer: first what it has not acknowledged
+    /// yet, then what is committed from now on. A new consumer begins at the oldest event there is.
+    ///
+    /// One client at a time holds a consumer, by a lease that it renews; others wait for it.
+    ///
+    /// ```no_run
+    /// # use notify_json_client::{Error, Event, Listener};
+    /// # async fn run(listener: Listener, mut client: tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut orders = listener.consume::<serde_json::Value>("orders", "billing").await?;
+    /// while let Some(event) = orders.recv().await {
+    ///     match event? {
+    ///         Event::Message(order) => {
+    ///             let transaction = client.transaction().await?;
+    ///             transaction.execute("INSERT INTO invoice (order_event) VALUES ($1)", &[&order.id]).await?;
+    ///             order.ack_in(&transaction).await?;
+    ///             transaction.commit().await?;
+    ///         }
+    ///         Event::Gap(gap) => eprintln!("orders were not billed: {gap}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Channel`](crate::ErrorKind::Channel) for a bad name, [`ErrorKind::Postgres`](crate::ErrorKind::Postgres)
+    /// if the channel is unknown (SQLSTATE `42704`) or the role may not read it (`42501`),
+    /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) if the connection cannot be made,
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after `shutdown`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection and lets the consumer go.
+    pub async fn consume<T: FromMessage + 'static>(
+        &self,
+        channel: &str,
+        consumer: &str,
+    ) -> Result<Consumer<T>, Error> {
+        let (handle, config) = (self.handle.clone(), self.config.clone());
+        Consumer::consume(handle, config, channel::check(channel)?, consumer.into()).await
+    }
+
+    /// The events of a durable channel for a reader without a name, which the server does not
+    /// remember: the program may, by the [`Position`](crate::Position) of the last event it took.
+    ///
+    /// # Errors
+    /// As [`consume`](Self::consume).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn replay<T: FromMessage + 'static>(
+        &self,
+        channel: &str,
+        since: impl Into<Since>,
+    ) -> Result<Replay<T>, Error> {
+        let (handle, config) = (self.handle.clone(), self.config.clone());
+        Replay::replay(handle, config, channel::check(channel)?, since.into()).await
     }
 
     async fn committed(&self, state: &mut watch::Receiver<Registration>) -> Result<(), Error> {
@@ -180,7 +238,8 @@ impl Listener {
         self.handle.shared.listening_channels().await
     }
 
-    /// Closes the connection. Every subscription yields what it has received, then ends.
+    /// Closes the connection. Every subscription yields what it has received, then ends; one that
+    /// was not connected at the time yields the gap of that first.
     ///
     /// # Cancel safety
     /// Once the future has been polled the connection is closed even if it is dropped; only the wait

@@ -39,6 +39,12 @@ impl Message {
         Self(Arc::new(MessageInner { channel, sender_pid, frame_count: 1, body }))
     }
 
+    /// Of a durable channel, where it has no sender and no frames.
+    pub(crate) fn stored(channel: Arc<str>, text: String) -> Self {
+        let body = Body::Text(text);
+        Self(Arc::new(MessageInner { channel, sender_pid: 0, frame_count: 0, body }))
+    }
+
     pub(crate) fn joined(
         channel: Arc<str>,
         sender_pid: i32,
@@ -62,12 +68,12 @@ impl Message {
         &self.0.channel
     }
 
-    /// The process id of the session that sent it.
+    /// The process id of the session that sent it; 0 on a durable channel.
     pub fn sender_pid(&self) -> i32 {
         self.0.sender_pid
     }
 
-    /// Notifications it travelled in, from 1.
+    /// Notifications it travelled in, from 1; 0 on a durable channel.
     pub fn frame_count(&self) -> u32 {
         self.0.frame_count
     }

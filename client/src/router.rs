@@ -290,6 +290,7 @@ impl Router {
         for (_, channel) in self.channels.drain() {
             for subscriber in channel.subscribers {
                 if let Some(error) = &error {
+                    subscriber.buffer.resume();
                     subscriber.buffer.push_ahead(error.clone());
                 }
                 subscriber.buffer.close();

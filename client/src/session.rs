@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client};
 
 use crate::attempt::{Connected, Connection, connect};
 use crate::counters::Counters;
+use crate::error::is_refusal;
 use crate::health::{self, Heard};
 use crate::router::{Command, Router};
 use crate::state::State;
@@ -67,7 +68,8 @@ impl Shared {
         self.closing.send_replace(true);
     }
 
-    async fn closed(&self) {
+    /// Ends when the session shall end.
+    pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
         // The sender lives in `self`.
         let _ = closing.wait_for(|closing| *closing).await;
@@ -82,16 +84,22 @@ impl Shared {
 }
 
 /// Runs until the listener shuts down or gives up, and ends every subscription.
-pub(crate) async fn run(config: ListenerConfig, shared: Arc<Shared>, first: Connected) {
+pub(crate) async fn run(config: Arc<ListenerConfig>, shared: Arc<Shared>, first: Connected) {
     // Also when the runtime drops this task, nobody may wait for it for ever.
     let _ended = Ended(&shared);
     let mut connected = first;
+    let mut attempts = (1..).zip(config.backoff.delays());
     let ended = loop {
+        let begun = Instant::now();
         let Some(lost) = live(connected, &config, &shared).await else { break None };
         tracing::warn!(error = &lost.error as &dyn StdError, "connection lost");
         shared.router().lost(lost.since);
+        // One that is lost as soon as it is made is no success.
+        if begun.elapsed() >= config.heartbeat.interval {
+            attempts = (1..).zip(config.backoff.delays());
+        }
         connected = tokio::select! {
-            again = reconnect(&config, &shared, lost) => match again {
+            again = reconnect(&config, &shared, lost, &mut attempts) => match again {
                 Ok(connected) => connected,
                 Err(error) => break Some(error),
             },
@@ -122,16 +130,18 @@ async fn reconnect(
     config: &ListenerConfig,
     shared: &Shared,
     lost: Lost,
+    attempts: impl Iterator<Item = (u32, Duration)>,
 ) -> Result<Connected, Error> {
     let mut error = lost.error;
-    for (attempt, retry_in) in (1..).zip(config.backoff.delays()) {
+    for (attempt, retry_in) in attempts {
         tracing::info!(attempt, ?retry_in, "waiting to connect again");
         shared.state.send_replace(State::Waiting { error: error.clone(), retry_in, attempt });
         tokio::time::sleep(retry_in).await;
         shared.state.send_replace(State::Connecting);
         match connect(config).await {
             Ok(connected) => {
-                tracing::info!(attempt, down_for = ?lost.since.elapsed(), "connected again");
+                let (backend_pid, down_for) = (connected.backend_pid, lost.since.elapsed());
+                tracing::info!(attempt, backend_pid, ?down_for, "connected again");
                 return Ok(connected);
             }
             Err(refused) => {
@@ -148,14 +158,14 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The life of one connection. `None` when the listener shuts down.
 async fn live(connected: Connected, config: &ListenerConfig, shared: &Shared) -> Option<Lost> {
-    let Connected { client, connection, backend_pid } = connected;
+    let Connected { client, connection, backend_pid, proven } = connected;
     *shared.client() = Some(client.clone());
     let heard = Heard::now();
     let joiner = Joiner::new(config.limits.clone());
     let mut receiving = std::pin::pin!(receive(connection, joiner, &heard, shared));
     let lost = tokio::select! {
         lost = &mut receiving => Some(lost),
-        lost = health::watch(&client, backend_pid, config.heartbeat, &heard, shared) => Some(lost),
+        lost = health::watch(&client, backend_pid, proven, config, &heard, shared) => Some(lost),
         never = keep_listening(&client, shared) => match never {},
         () = shared.closed() => None,
     };
@@ -249,18 +259,26 @@ async fn execute(client: &Client, plan: &Plan, shared: &Shared) {
                 }
             }
         }
-        Err(error) if error.as_db_error().is_some() && plan.len() > 1 => {
+        Err(error) if is_refusal(&error) && plan.len() > 1 => {
             join_all(plan.iter().zip(all).map(async |((channel, command), sql)| {
-                done(channel, *command, client.batch_execute(&sql).await);
+                let result = client.batch_execute(&sql).await;
+                wait_if_lost(&result).await;
+                done(channel, *command, result);
             }))
             .await;
         }
-        Err(error) if error.as_db_error().is_some() => {
+        result => {
+            wait_if_lost(&result).await;
             let (channel, command) = &plan[0];
-            done(channel, *command, Err(error));
+            done(channel, *command, result);
         }
-        // The connection is lost, which its task is about to find out.
-        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits for ever if the connection is lost, which its task is about to find out.
+async fn wait_if_lost(result: &Result<(), tokio_postgres::Error>) {
+    if result.as_ref().is_err_and(|error| !is_refusal(error)) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{Bounds, Error, Event, FromMessage, Message};
 ///
 /// An `Err` item, such as a message that does not decode, does not end the stream, nor does the
 /// loss of the connection, which is an [`Event::Gap`]. It ends when the listener is shut down, or
-/// gives up; dropping it unsubscribes.
+/// gives up, or when it was too slow for [`Overflow::Close`](crate::Overflow::Close); dropping it
+/// unsubscribes.
 pub struct Subscription<T> {
     membership: Membership,
     types: PhantomData<fn() -> T>,

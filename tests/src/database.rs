@@ -10,7 +10,8 @@ pub struct Database {
 }
 
 impl Database {
-    pub(crate) fn at(url: String) -> Self {
+    /// The database that a URL names.
+    pub fn at(url: String) -> Self {
         Self { url }
     }
 

@@ -67,6 +67,9 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("the program is running");
     }
 
+    /// Kills it, and waits until it is gone.
+    pub fn kill(self) {}
+
     /// Waits for its end; returns its exit code and the rest of its output and errors.
     pub fn finish(mut self) -> (Option<i32>, String, String) {
         self.stdin = None;

@@ -32,6 +32,10 @@ pub enum Fault {
         /// From server to client.
         down: bool,
     },
+    /// What a client sends is swallowed if it contains this.
+    Swallow(&'static str),
+    /// A connection closes when its client sends this.
+    CloseAt(&'static str),
 }
 
 /// How a connection ends.
@@ -168,7 +172,14 @@ async fn pass_up(
             return to.shutdown().await;
         }
         passable(control, |fault| matches!(fault, Fault::BlackHole { up: true, .. })).await;
-        to.write_all(&buffer[..bytes]).await?;
+        let contains =
+            |text: &str| buffer[..bytes].windows(text.len()).any(|w| w == text.as_bytes());
+        let fault = *control.fault.borrow();
+        match fault {
+            Fault::Swallow(text) if contains(text) => continue,
+            Fault::CloseAt(text) if contains(text) => return Ok(()),
+            _ => to.write_all(&buffer[..bytes]).await?,
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify_json_client::{ErrorKind, Event, Gap, State, publish};
+use notify_json_client::{Error, ErrorKind, Event, Gap, State, publish};
 use notify_json_tests::{Fault, Proxy, Server, next_message};
 use tokio::task::JoinSet;
 
-use crate::case::{Case, quick};
+use crate::case::{Case, milliseconds, quick};
 
 #[tokio::test]
 async fn life_goes_on_while_disconnected() {
@@ -47,8 +47,56 @@ async fn shutdown_ends_a_backoff_at_once() {
     proxy.reset();
     listener.state().wait_for(|state| matches!(state, State::Waiting { .. })).await.unwrap();
     listener.shutdown().await;
+    is_reconnected(subscription.recv().await);
     assert!(subscription.recv().await.is_none());
     assert!(matches!(*listener.state().borrow(), State::Closed));
+}
+
+fn is_reconnected(item: Option<Result<Event<u32>, Error>>) {
+    assert!(matches!(item, Some(Ok(Event::Gap(Gap::Reconnected { .. })))), "{item:?}");
+}
+
+#[tokio::test]
+async fn a_loss_in_answer_to_listen_is_a_loss() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let proxy = Proxy::start(server.port()).await;
+    let listener = quick(&proxy.url(&database)).connect().await.unwrap();
+    let mut first = listener.subscribe::<u32>("a").await.unwrap();
+    let mut state = listener.state();
+    proxy.set(Fault::BlackHole { up: true, down: false });
+    let subscribing = listener.subscribe_many::<u32>(["b", "c"]);
+    let end_session = async {
+        let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE datname = current_database() AND application_name = 'notify_json'";
+        database.execute(terminate).await;
+        state.wait_for(|state| !matches!(state, State::Listening)).await.unwrap();
+        proxy.set(Fault::None);
+    };
+    let (second, ()) = tokio::join!(subscribing, end_session);
+    is_reconnected(first.recv().await);
+    let mut second = second.unwrap();
+    database.execute("SELECT notify_json('a', '1'), notify_json('b', '2')").await;
+    assert_eq!(next_message(&mut first).await, 1);
+    assert_eq!(next_message(&mut second).await, 2);
+    assert_eq!(listener.counts().gaps, 1);
+}
+
+#[tokio::test]
+async fn a_connection_lost_as_soon_as_it_is_made_is_no_success() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let proxy = Proxy::start(server.port()).await;
+    let config = quick(&proxy.url(&database)).heartbeat(milliseconds(60_000), milliseconds(2_000));
+    let listener = config.reconnect_attempts(Some(3)).connect().await.unwrap();
+    let mut subscription = listener.subscribe::<u32>("a").await.unwrap();
+    proxy.set(Fault::CloseAt("LISTEN \"a\""));
+    proxy.close();
+    is_reconnected(subscription.recv().await);
+    let error = subscription.recv().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost, "{error:?}");
+    assert!(subscription.recv().await.is_none());
+    assert_eq!(listener.counts().reconnects, 3);
 }
 
 #[tokio::test]
@@ -61,6 +109,7 @@ async fn giving_up_ends_the_streams_with_the_cause() {
     let mut subscription = listener.subscribe::<u32>("a").await.unwrap();
     proxy.set(Fault::Refuse);
     proxy.reset();
+    is_reconnected(subscription.recv().await);
     let error = subscription.recv().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(subscription.recv().await.is_none());

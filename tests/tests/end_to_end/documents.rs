@@ -33,6 +33,7 @@ const RUN_ELSEWHERE: [&str; 3] = ["make demo ", "make test ", "make install "];
 #[tokio::test]
 async fn the_commands_of_the_readme_run() {
     let database = Server::shared().database().await;
+    database.execute("SELECT notify_json.create_channel('invoices')").await;
     let blocks = blocks(&read("README.md"), "sh").concat();
     let program = notify_json().get_program().to_owned();
     let folder = std::path::Path::new(&program).parent().unwrap();
@@ -53,6 +54,18 @@ async fn the_commands_of_the_readme_run() {
         run += 1;
     }
     assert!(run >= 3);
+}
+
+#[test]
+fn the_dependencies_of_the_readme_exist() {
+    let lock = read("Cargo.lock");
+    let block = blocks(&read("README.md"), "toml").concat();
+    let names: Vec<&str> =
+        block.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert!(names.len() >= 3);
+    for name in names {
+        assert!(lock.contains(&format!("name = \"{name}\"\n")), "{name}");
+    }
 }
 
 #[test]
@@ -80,7 +93,9 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
     for path in &paths {
         assert!(project().join(path).exists(), "{path}");
     }
-    for folder in ["wire/src", "extension/src", "client/src", "client/src/connect"] {
+    for folder in
+        ["wire/src", "extension/src", "client/src", "client/src/connect", "client/src/log"]
+    {
         for file in std::fs::read_dir(project().join(folder)).unwrap() {
             let file = file.unwrap();
             if file.file_type().unwrap().is_dir() {
@@ -96,7 +111,7 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
 #[test]
 fn every_public_async_function_says_what_dropping_it_does() {
     let mut found = 0;
-    for folder in ["client/src", "client/src/connect"] {
+    for folder in ["client/src", "client/src/connect", "client/src/log"] {
         for file in std::fs::read_dir(project().join(folder)).unwrap() {
             let path = file.unwrap().path();
             if path.is_dir() {

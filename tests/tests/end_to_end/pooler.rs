@@ -1,7 +1,7 @@
 //! A listener through PgBouncer.
 
 use notify_json_client::{ErrorKind, Event, Gap, Listener, State, publish};
-use notify_json_tests::{PgBouncer, Server, drain, next_message};
+use notify_json_tests::{Fault, PgBouncer, Proxy, Server, drain, next_message};
 
 use crate::case::quick;
 
@@ -83,5 +83,44 @@ async fn transaction_mode_that_hides_is_found_by_the_heartbeat() {
         State::Waiting { error, .. } => error.kind() == ErrorKind::Unsupported,
         _ => false,
     };
+    listener.state().wait_for(refused).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reconnect_refuses_transaction_mode_too() {
+    let server = Server::shared();
+    let database = server.database().await;
+    let proxy = Proxy::start(server.port()).await;
+    let pooler = PgBouncer::start(server, &[("pool_mode", "transaction")]);
+    let (direct, pooled) = (proxy.url(&database), pooler.database(&database));
+    let port = direct.rsplit_once('/').unwrap().0.rsplit_once(':').unwrap().1;
+    let folder = pooled.url().split("host=").nth(1).unwrap().split('&').next().unwrap();
+    let name = database.url().rsplit('/').next().unwrap();
+    let both = format!(
+        "host=127.0.0.1,{folder} port={port},6432 user=postgres dbname={name} sslmode=disable"
+    );
+    let listener = quick(&both).connect().await.unwrap();
+    let mut subscription = listener.subscribe::<u64>("a").await.unwrap();
+    proxy.set(Fault::Refuse);
+    proxy.reset();
+    let refused = |state: &State| matches!(state, State::Waiting { error, .. } if error.kind() == ErrorKind::Unsupported);
+    listener.state().wait_for(refused).await.unwrap();
+    proxy.set(Fault::None);
+    let gap = subscription.recv().await.unwrap().unwrap();
+    assert!(matches!(gap, Event::Gap(Gap::Reconnected { .. })), "{gap:?}");
+    publish(&database.connect().await, "a", &1).await.unwrap();
+    assert_eq!(next_message(&mut subscription).await, 1);
+}
+
+#[tokio::test]
+async fn transaction_mode_is_refused_once_it_can_be_told() {
+    let database = Server::shared().database().await;
+    let settings = [("pool_mode", "transaction"), ("max_client_conn", "2")];
+    let pooler = PgBouncer::start(Server::shared(), &settings);
+    let last_place = pooler.database(&database).connect().await;
+    let listener = quick(pooler.database(&database).url()).connect().await.unwrap();
+    let _subscription = listener.subscribe::<u64>("a").await.unwrap();
+    drop(last_place);
+    let refused = |state: &State| matches!(state, State::Waiting { error, .. } if error.kind() == ErrorKind::Unsupported);
     listener.state().wait_for(refused).await.unwrap();
 }

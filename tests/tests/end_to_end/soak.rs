@@ -10,3 +10,20 @@ fn random_faults_of_a_fixed_seed() {
     assert_eq!(code, Some(0), "{errors}");
     assert!(output.ends_with("every loss had its one gap\n"), "{output}");
 }
+
+#[test]
+fn a_durable_channel_under_fire() {
+    let mut command = soak();
+    command.args(["durable", "20000", "6", "1"]);
+    let (code, output, errors) = Running::start(&mut command).finish();
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(output.ends_with("each handled once, in order\n"), "{output}");
+}
+
+#[test]
+fn a_day_of_publishing_and_pruning() {
+    let mut command = soak();
+    command.args(["retention", "24"]);
+    let (code, output, errors) = Running::start(&mut command).finish();
+    assert_eq!(code, Some(0), "{output}{errors}");
+}

@@ -1,7 +1,7 @@
 //! One client at a time acks for a consumer, and what it acked in a transaction is never lost to
 //! the next one.
 
-use notify_json_tests::Database;
+use notify_json_tests::{Database, Server, ServerOptions};
 use tokio_postgres::{Client, Row};
 
 use super::{Reader, column, database, pid, publish, refused, run, until_blocked, value};
@@ -12,13 +12,15 @@ struct Claim {
     epoch: i64,
     reader: Reader,
     skipped: i64,
+    told: i64,
 }
 
 async fn claim(client: &Client, lease: &str) -> Option<Claim> {
     let sql = format!("SELECT * FROM notify_json.claim('c', 'd', '{lease}')");
     let row = client.query_opt(&sql, &[]).await.unwrap()?;
     let reader = Reader { window: row.get("window"), after: row.get("after") };
-    Some(Claim { epoch: row.get("epoch"), reader, skipped: row.get("skipped") })
+    let (epoch, skipped, told) = (row.get("epoch"), row.get("skipped"), row.get("told"));
+    Some(Claim { epoch, reader, skipped, told })
 }
 
 impl Claim {
@@ -171,15 +173,19 @@ async fn a_position_never_moves_back() {
 }
 
 #[tokio::test]
-async fn reported_losses_are_taken_off() {
+async fn losses_are_told_once() {
     let (_database, first, second) = with_events(1).await;
     let held = claim(&first, "1 hour").await.unwrap();
     run(&second, "UPDATE notify_json.consumer SET skipped = 7").await;
     assert_eq!(held.renew(&first).await, (true, 7));
-    run(&first, &held.ack().replace(", 0)", ", 5)")).await;
-    assert_eq!(held.renew(&first).await, (true, 2));
+    for told in [5, 3] {
+        run(&first, &held.ack().replace(", 0)", &format!(", {told})"))).await;
+    }
+    let shown: i64 = value(&first, "SELECT skipped FROM notify_json.consumers").await;
+    assert_eq!(shown, 2);
     held.release(&first).await;
-    assert_eq!(claim(&second, "1 hour").await.unwrap().skipped, 2);
+    let next = claim(&second, "1 hour").await.unwrap();
+    assert_eq!((next.skipped, next.told), (7, 5));
 }
 
 #[tokio::test]
@@ -242,4 +248,27 @@ async fn a_dropped_consumer_has_no_holder() {
     assert_eq!(held.renew(&first).await, (false, 0));
     refused(&first, &held.ack(), "55006").await;
     held.release(&first).await;
+}
+
+#[tokio::test]
+async fn nothing_is_held_across_a_restart_of_the_server() {
+    let server = Server::start(&ServerOptions::default());
+    let database = server.database().await;
+    let client = database.connect().await;
+    run(&client, "SELECT notify_json.create_channel('d')").await;
+    let held = claim(&client, "1 hour").await.unwrap();
+    server.crash_and_restart();
+    let client = database.connect_when_up().await;
+    refused(&client, &held.ack(), "55006").await;
+    assert!(!held.renew(&client).await.0);
+    assert_eq!(claim(&client, "1 hour").await.unwrap().epoch, held.epoch + 1);
+    refused(&client, &held.ack(), "55006").await;
+}
+
+#[tokio::test]
+async fn a_window_of_another_server_is_not_stored() {
+    let (_database, first, _second) = with_events(1).await;
+    let mut held = claim(&first, "1 hour").await.unwrap();
+    held.reader.window = "3:3:;0;9000000:9000000:;0".to_owned();
+    refused(&first, &held.ack(), "55006").await;
 }

@@ -260,7 +260,7 @@ async fn consumed_and_skipped_are_all_there_is() {
                     run(&consumer, "BEGIN").await;
                     let sql = "SELECT id FROM notify_json.fetch('c', 'd', 7)";
                     let ids: Vec<i64> = column(&consumer, sql).await;
-                    let sql = "SELECT skipped FROM notify_json.consumer";
+                    let sql = "SELECT skipped - told FROM notify_json.consumer";
                     let missed: i64 = value(&consumer, sql).await;
                     if let Some(last) = ids.last() {
                         let sql = format!("SELECT notify_json.ack('c', 'd', {last})");
@@ -283,8 +283,11 @@ async fn consumed_and_skipped_are_all_there_is() {
         let (consumed, skipped) = consuming.await.unwrap();
         assert_eq!(consumed + skipped, 2 * 480 * 2, "{consumed} consumed, {skipped} skipped");
         assert_eq!(removed + count(&client).await, 2 * 480 * 2);
-        run(&client, "DELETE FROM notify_json.event; UPDATE notify_json.consumer SET skipped = 0")
-            .await;
+        run(
+            &client,
+            "DELETE FROM notify_json.event; UPDATE notify_json.consumer SET skipped = told",
+        )
+        .await;
     }
     assert!(!Server::shared().log().contains("deadlock detected"));
 }

@@ -4,6 +4,16 @@
 //! - `soak sleeper URL`: a subscriber of channel `c` that never reads, with a bound of 8 MiB, beside
 //!   one that reads until `"end"`; it stays until its input ends, for tests that watch its memory.
 //! - `soak slow-reader COUNT`: a subscriber that never reads, beside one that does.
+//! - `soak durable EVENTS HITS SEED`: a durable channel, whose consumer and server are hit.
+//! - `soak durable-consumer URL`: its consumer.
+//! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
+//! - `soak retention HOURS`: how much space the log takes, in simulated time.
+//! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
+
+mod drain;
+mod durable;
+mod publish;
+mod retention;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +39,14 @@ async fn main() {
         ["faults", count, seed] => faults(number(count), number(seed)).await,
         ["slow-reader", count] => slow_reader(number(count)).await,
         ["sleeper", url] => sleeper(url).await,
-        _ => panic!("usage: soak faults COUNT SEED | soak slow-reader COUNT"),
+        ["durable", events, hits, seed] => {
+            durable::run(number(events), number(hits), number(seed)).await;
+        }
+        ["durable-consumer", url] => durable::consume(url).await,
+        ["drain", events] => drain::run(number(events) as i64).await,
+        ["retention", hours] => retention::run(number(hours) as u32).await,
+        ["publish", pairs] => publish::run(number(pairs)).await,
+        _ => panic!("usage: soak faults COUNT SEED | slow-reader COUNT | durable EVENTS HITS SEED"),
     }
 }
 

@@ -1,0 +1,111 @@
+//! `notify-json channels`, `consumers`, `seek` and `prune`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::connection::Connection;
+
+/// Print the channels that have a policy, one JSON object a line.
+#[derive(Args)]
+pub(crate) struct Channels {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Print the consumers of durable channels and how far they are behind, one JSON object a line.
+#[derive(Args)]
+pub(crate) struct Consumers {
+    #[command(flatten)]
+    connection: Connection,
+    /// Only those of this channel.
+    channel: Option<String>,
+}
+
+/// Move a consumer to another place in the log of its channel.
+///
+/// Whoever holds the consumer goes on from there.
+#[derive(Args)]
+pub(crate) struct Seek {
+    #[command(flatten)]
+    connection: Connection,
+    channel: String,
+    consumer: String,
+    /// earliest, latest, or a time such as '2026-11-23 12:00 UTC'.
+    to: String,
+}
+
+/// Remove the events that are older than the retention of their channel.
+#[derive(Args)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Channels {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let sql = "SELECT to_json(c)::text FROM notify_json.channels AS c ORDER BY name";
+        print(query(&self.connection, sql, &[]).await?)
+    }
+}
+
+impl Consumers {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let sql = "SELECT to_json(c)::text FROM notify_json.consumers AS c \
+                   WHERE channel = coalesce($1, channel) ORDER BY channel, consumer";
+        print(query(&self.connection, sql, &[(&self.channel, Type::TEXT)]).await?)
+    }
+}
+
+impl Seek {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let sql = "SELECT notify_json.seek($1, $2, $3)::text";
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&self.consumer, Type::TEXT), (&self.channel, Type::TEXT), (&self.to, Type::TEXT)];
+        query(&self.connection, sql, &parameters).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Prune {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
+        let sql = "SELECT json_build_object('removed', notify_json.prune())::text";
+        print(query(&self.connection, sql, &[]).await?)
+    }
+}
+
+/// Runs a query in a connection of its own.
+async fn query(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>> {
+    let (client, connection): (Client, _) =
+        notify_json_client::connect(connection.string()).await?;
+    let connection = tokio::spawn(connection);
+    let rows = client.query_typed(sql, parameters).await.map_err(explained)?;
+    drop(client);
+    connection.await??;
+    Ok(rows)
+}
+
+/// What the server says, with its detail and hint.
+fn explained(error: tokio_postgres::Error) -> anyhow::Error {
+    let Some(db) = error.as_db_error() else { return error.into() };
+    let parts = [Some(db.message()), db.detail(), db.hint()];
+    anyhow::anyhow!(parts.into_iter().flatten().collect::<Vec<_>>().join("\n"))
+}
+
+fn print(rows: Vec<Row>) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    for row in rows {
+        let line: &str = row.try_get(0).context("the server answers with JSON")?;
+        writeln!(out, "{line}")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

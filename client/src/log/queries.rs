@@ -1,0 +1,179 @@
+//! The calls of the extension's functions that a reader of a log makes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::position::{Position, Since};
+use super::receipt::Hold;
+use super::settings::Settings;
+use crate::{Error, channel};
+
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A consumer in the hands of this client.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    /// Grows whenever the consumer changes hands.
+    pub(super) epoch: i64,
+    pub(super) position: Position,
+    /// Events that retention has ever removed before the consumer acknowledged them.
+    pub(super) skipped: i64,
+    /// Of these, those that it has been told of.
+    pub(super) told: i64,
+}
+
+/// Consecutive events of one window.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) window: Arc<str>,
+    pub(super) events: VecDeque<Entry>,
+}
+
+/// An event as the server stores it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: i64,
+    pub(super) published_at: SystemTime,
+    /// Of the JSON text.
+    pub(super) bytes: i64,
+    /// `None` if it is longer than the limit.
+    pub(super) text: Option<String>,
+}
+
+/// Listens for doorbells, and has them rung.
+pub(super) async fn attend(client: &Client, channel: &str) -> Result<(), Error> {
+    let failed = |error| Error::query("cannot listen for news of the channel", error);
+    client.batch_execute(&format!("LISTEN {}", channel::quote(channel))).await.map_err(failed)?;
+    let attend = "SELECT notify_json.attend($1)";
+    client.query_typed(attend, &[(&channel, Type::TEXT)]).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Takes the consumer, unless somebody else holds it.
+pub(super) async fn claim(
+    client: &Client,
+    channel: &str,
+    consumer: &str,
+    lease: Duration,
+) -> Result<Option<Claim>, Error> {
+    let sql = "SELECT epoch, \"window\", after, skipped, told \
+               FROM notify_json.claim($1, $2, make_interval(secs => $3))";
+    let parameters: [Parameter<'_>; 3] =
+        [(&consumer, Type::TEXT), (&channel, Type::TEXT), (&lease.as_secs_f64(), Type::FLOAT8)];
+    let rows = client.query_typed(sql, &parameters).await;
+    let claim = |row: &Row| {
+        Ok(Claim {
+            epoch: row.try_get(0)?,
+            position: position(row, 1)?,
+            skipped: row.try_get(3)?,
+            told: row.try_get(4)?,
+        })
+    };
+    rows.and_then(|rows| rows.first().map(claim).transpose())
+        .map_err(|error| Error::query("cannot claim the consumer", error))
+}
+
+/// Holds the consumer for longer; returns the events ever skipped, or `None` if it is lost.
+pub(super) async fn renew(
+    client: &Client,
+    hold: &Hold,
+    lease: Duration,
+) -> Result<Option<i64>, Error> {
+    let sql = "SELECT held, skipped \
+               FROM notify_json.renew($1, $2, $3, make_interval(secs => $4))";
+    let parameters: [Parameter<'_>; 4] = [
+        (&&*hold.consumer, Type::TEXT),
+        (&&*hold.channel, Type::TEXT),
+        (&hold.epoch, Type::INT8),
+        (&lease.as_secs_f64(), Type::FLOAT8),
+    ];
+    let answer = client.query_typed_one(sql, &parameters).await;
+    answer
+        .and_then(|row| Ok((row.try_get::<_, bool>(0)?, row.try_get(1)?)))
+        .map(|(held, skipped)| held.then_some(skipped))
+        .map_err(|error| Error::query("cannot hold the consumer", error))
+}
+
+/// Lets others have the consumer at once.
+pub(super) async fn release(client: &Client, hold: &Hold) -> Result<(), Error> {
+    let sql = "SELECT notify_json.release($1, $2, $3)";
+    let parameters: [Parameter<'_>; 3] =
+        [(&&*hold.consumer, Type::TEXT), (&&*hold.channel, Type::TEXT), (&hold.epoch, Type::INT8)];
+    let released = client.query_typed(sql, &parameters).await;
+    released.map(drop).map_err(|error| Error::query("cannot release the consumer", error))
+}
+
+/// The position that a replay starts from.
+pub(super) async fn start(
+    client: &Client,
+    channel: &str,
+    since: &Since,
+) -> Result<Position, Error> {
+    let row = match since {
+        Since::After(position) => return Ok(position.clone()),
+        Since::Time(time) => {
+            let sql = "SELECT \"window\", after FROM notify_json.start($1, $2::text)";
+            client.query_typed_one(sql, &[(&channel, Type::TEXT), (time, Type::TIMESTAMPTZ)]).await
+        }
+        Since::Earliest | Since::Latest => {
+            let since = if *since == Since::Latest { "latest" } else { "earliest" };
+            let sql = "SELECT \"window\", after FROM notify_json.start($1, $2)";
+            client.query_typed_one(sql, &[(&channel, Type::TEXT), (&since, Type::TEXT)]).await
+        }
+    };
+    row.and_then(|row| position(&row, 0))
+        .map_err(|error| Error::query("cannot start to read the channel", error))
+}
+
+/// The next events; none if there is nothing new.
+pub(super) async fn read(
+    client: &Client,
+    channel: &str,
+    from: &Position,
+    settings: &Settings,
+    max_event_bytes: usize,
+) -> Result<Page, Error> {
+    let failed = |error| Error::query("cannot read the channel", error);
+    let sql = "SELECT * FROM notify_json.read($1, $2, $3, $4, $5, $6)";
+    let count = i32::try_from(settings.page_events).unwrap_or(i32::MAX);
+    let bytes = i64::try_from(settings.page_bytes).unwrap_or(i64::MAX);
+    let max_event_bytes = i64::try_from(max_event_bytes).unwrap_or(i64::MAX);
+    let parameters: [Parameter<'_>; 6] = [
+        (&channel, Type::TEXT),
+        (&&*from.window, Type::TEXT),
+        (&from.after, Type::INT8),
+        (&count, Type::INT4),
+        (&bytes, Type::INT8),
+        (&max_event_bytes, Type::INT8),
+    ];
+    let rows = client.query_typed(sql, &parameters).await.map_err(failed)?;
+    let mut rows = rows.into_iter();
+    let header = rows.next().map(|row| row.try_get::<_, String>(0)).transpose().map_err(failed)?;
+    let events = rows.map(|row| entry(&row)).collect::<Result<_, _>>().map_err(failed)?;
+    Ok(Page { window: header.map_or_else(|| from.window.clone(), Arc::from), events })
+}
+
+/// Removes what is older than the retention of its channel.
+pub(super) async fn prune(client: &Client) -> Result<i64, Error> {
+    let removed = client.query_typed_one("SELECT notify_json.prune()", &[]).await;
+    removed
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| Error::query("cannot remove old events", error))
+}
+
+fn position(row: &Row, column: usize) -> Result<Position, tokio_postgres::Error> {
+    Ok(Position { window: row.try_get::<_, &str>(column)?.into(), after: row.try_get(column + 1)? })
+}
+
+fn entry(row: &Row) -> Result<Entry, tokio_postgres::Error> {
+    Ok(Entry {
+        id: row.try_get(1)?,
+        published_at: row.try_get(2)?,
+        bytes: row.try_get(3)?,
+        text: row.try_get(4)?,
+    })
+}
