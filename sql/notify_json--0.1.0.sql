@@ -629,9 +629,8 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'
-$$;
+LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS
 'When the server started, or last recovered from the crash of one of its processes.';
@@ -739,7 +738,7 @@ BEGIN
     IF FOUND THEN
         PERFORM FROM notify_json.holder
         WHERE channel = ack_position.channel AND name = ack_position.consumer
-            AND server >= pg_postmaster_start_time();
+            AND server = notify_json.running_since();
     END IF;
     IF NOT FOUND THEN
         RAISE object_in_use USING
@@ -1204,7 +1203,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/window.rs:6
+-- extension/src/window.rs:9
 -- notify_json::window::next_xid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1243,6 +1242,12 @@ CREATE  FUNCTION "notify_json"(
 VOLATILE PARALLEL UNSAFE 
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/window.rs:22
+-- notify_json::window::running_since
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
