@@ -179,6 +179,7 @@ impl Listener {
 
     /// The events of a durable channel for a reader without a name, which the server does not
     /// remember: the program may, by the [`Position`](crate::Position) of the last event it took.
+    /// Events that retention has removed are missing without a gap, which only consumers get.
     ///
     /// # Errors
     /// As [`consume`](Self::consume).

@@ -64,6 +64,12 @@ pub(crate) enum Command {
 /// The channels that were listened to at some moment, to be compared with what the server says.
 pub(crate) struct Committed(Vec<(Arc<str>, u64)>);
 
+impl Committed {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Subscriber {
     pub(crate) fn new(channels: BTreeSet<Arc<str>>, buffer: Buffer) -> Arc<Self> {
         Arc::new(Self { channels, buffer, established: false.into() })

@@ -137,6 +137,7 @@ async fn reconnect(
         tracing::info!(attempt, ?retry_in, "waiting to connect again");
         shared.state.send_replace(State::Waiting { error: error.clone(), retry_in, attempt });
         tokio::time::sleep(retry_in).await;
+        tracing::debug!(attempt, "connecting");
         shared.state.send_replace(State::Connecting);
         match connect(config).await {
             Ok(connected) => {
@@ -228,7 +229,7 @@ async fn keep_listening(client: &Client, shared: &Shared) -> Infallible {
             news
         };
         if shared.state.send_if_modified(listening) {
-            tracing::info!("listening");
+            tracing::info!(channels = shared.router().committed().count(), "listening");
         }
         shared.changed.notified().await;
     }

@@ -1,5 +1,6 @@
 //! The service file of libpq: named sets of parameters.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -44,9 +45,12 @@ fn section(text: &str, service: &str, file: &Path) -> Result<Option<Pairs>, Erro
     let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let is_heading = |line: &str| line.starts_with('[');
     let wanted = format!("[{service}]");
-    if !lines.any(|(_, line)| line == wanted) {
+    // As in libpq, what follows the bracket is no part of a heading, and the first of equal keys
+    // counts.
+    if !lines.any(|(_, line)| line.starts_with(&wanted)) {
         return Ok(None);
     }
+    let mut keys = HashSet::new();
     lines
         .take_while(|(_, line)| !is_heading(line))
         .map(|(number, line)| match line.split_once('=') {
@@ -59,6 +63,7 @@ fn section(text: &str, service: &str, file: &Path) -> Result<Option<Pairs>, Erro
                 Err(Error::new(ErrorKind::Config, text))
             }
         })
+        .filter(|pair| pair.as_ref().map_or(true, |(key, _)| keys.insert(key.clone())))
         .collect::<Result<_, _>>()
         .map(Some)
 }
@@ -69,8 +74,9 @@ mod tests {
 
     const TEXT: &str = "\
 # comment
-[a]
+[a] # the first
 host=one
+host=other
 
  port = 1 \n[b]
 host=two
@@ -99,7 +105,7 @@ service=a
     #[test]
     fn what_is_no_parameter_is_an_error_with_its_line() {
         let error = read("broken").unwrap_err();
-        assert_eq!(error.to_string(), "line 10 of file is not a parameter of a service");
+        assert_eq!(error.to_string(), "line 11 of file is not a parameter of a service");
         assert!(read("nested").is_err());
     }
 
