@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:16
+-- extension/src/lib.rs:17
 -- bootstrap
 CREATE SCHEMA notify_json;
 
@@ -15,7 +15,7 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:17
+-- extension/src/lib.rs:18
 -- requires:
 --   schema
 
@@ -171,7 +171,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:18
+-- extension/src/lib.rs:19
 -- requires:
 --   channel
 
@@ -229,7 +229,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:19
+-- extension/src/lib.rs:20
 -- requires:
 --   event
 
@@ -247,7 +247,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:21
 -- requires:
 --   doorbell
 
@@ -325,7 +325,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:22
 -- requires:
 --   window
 
@@ -517,7 +517,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:23
 -- requires:
 --   read
 
@@ -607,7 +607,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- requires:
 --   consumer
 
@@ -773,7 +773,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   holder
 
@@ -931,7 +931,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   fetch
 
@@ -998,7 +998,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   views
 
@@ -1172,7 +1172,7 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   prune
 
@@ -1185,7 +1185,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:64
+-- extension/src/doorbell.rs:69
 -- notify_json::doorbell::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1197,7 +1197,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:73
+-- extension/src/doorbell.rs:78
 -- notify_json::doorbell::leave
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1209,7 +1209,7 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:21
+-- extension/src/notify.rs:22
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
@@ -1221,7 +1221,7 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:15
+-- extension/src/notify.rs:16
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
@@ -1233,7 +1233,7 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:27
+-- extension/src/notify.rs:28
 -- notify_json::notify::notify_json
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
@@ -1251,7 +1251,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

@@ -6,12 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::ffi::CStr;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys::{Datum, Oid};
 use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
 
+use crate::channel::Channel;
 use crate::error::Error;
 use crate::event::Log;
 
@@ -39,7 +39,7 @@ pub(crate) fn watch() {
 }
 
 /// Where to log events of this channel; `None` if it is live.
-pub(crate) fn log_of(channel: &CStr) -> Result<Option<Log>, Error> {
+pub(crate) fn log_of(channel: &Channel) -> Result<Option<Log>, Error> {
     let transaction = transaction();
     let changed = CHANGED.get();
     if SETTLED.get() != transaction {
@@ -59,7 +59,7 @@ pub(crate) fn log_of(channel: &CStr) -> Result<Option<Log>, Error> {
     SETTLED.set(transaction);
     Ok(POLICIES.with_borrow(|policies| {
         let policies = policies.as_ref()?;
-        policies.durable.contains(channel.to_bytes()).then_some(policies.log)
+        policies.durable.contains(channel.bytes()).then_some(policies.log)
     }))
 }
 
