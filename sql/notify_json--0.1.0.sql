@@ -1185,19 +1185,19 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:69
+-- extension/src/doorbell.rs:90
 -- notify_json::doorbell::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:72
+-- extension/src/policy.rs:98
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:78
+-- extension/src/doorbell.rs:100
 -- notify_json::doorbell::leave
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

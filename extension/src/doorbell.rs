@@ -2,7 +2,8 @@
 //!
 //! It rings when a transaction that published there commits, once, and only if somebody attends:
 //! a commit with notifications takes a lock of the whole cluster. To attend is to hold an advisory
-//! lock of our own kind for the session; who publishes tries for a mode that conflicts.
+//! lock of our own kind for the session; who publishes tries for a mode that conflicts, and need
+//! not try again until somebody announces to attend.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_void};
@@ -13,7 +14,7 @@ use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::argument::Text;
 use crate::channel::Channel;
-use crate::queue;
+use crate::{policy, queue};
 
 unsafe extern "C-unwind" {
     /// `src/common/hashfn.c`; pgrx does not bind it.
@@ -28,6 +29,8 @@ const PUBLISHING: i32 = pg_sys::RowExclusiveLock as i32;
 thread_local! {
     /// Channels that the current transaction published on, sorted; perhaps undone by a savepoint.
     static NEWS: RefCell<Vec<Channel>> = const { RefCell::new(Vec::new()) };
+    /// Channels that nobody attended, sorted, and what `policy::changes` was then.
+    static QUIET: RefCell<(u64, Vec<Channel>)> = const { RefCell::new((0, Vec::new())) };
 }
 
 /// Called once, when the library is loaded.
@@ -54,9 +57,8 @@ unsafe extern "C-unwind" fn at_transaction_end(event: XactEvent::Type, _argument
     };
     match event {
         XACT_EVENT_PRE_COMMIT => NEWS.with_borrow(|news| {
-            for channel in news.iter().filter(|channel| is_attended(channel)) {
-                let doorbell = CString::new(Payload::Doorbell.to_string());
-                queue::add(channel.name(), &doorbell.expect("it holds no NUL"));
+            if !news.is_empty() {
+                QUIET.with_borrow_mut(|quiet| ring_where_attended(news, quiet));
             }
         }),
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
@@ -66,12 +68,32 @@ unsafe extern "C-unwind" fn at_transaction_end(event: XactEvent::Type, _argument
     }
 }
 
+fn ring_where_attended(news: &[Channel], (changes, quiet): &mut (u64, Vec<Channel>)) {
+    let now = policy::changes();
+    if *changes != now {
+        *changes = now;
+        quiet.clear();
+    }
+    for channel in news {
+        let Err(place) = quiet.binary_search(channel) else {
+            continue;
+        };
+        if is_attended(channel) {
+            let doorbell = CString::new(Payload::Doorbell.to_string());
+            queue::add(channel.name(), &doorbell.expect("it holds no NUL"));
+        } else {
+            quiet.insert(place, *channel);
+        }
+    }
+}
+
 #[pg_extern(sql = false)]
 fn attend(channel: Option<Text<'_>>) {
     let tag = checked_tag(channel);
     if !attends(&tag) {
         // SAFETY: the tag outlives the call.
         unsafe { pg_sys::LockAcquire(&tag, ATTENDING, true, false) };
+        policy::announce();
     }
 }
 

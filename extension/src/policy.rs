@@ -27,6 +27,8 @@ thread_local! {
     static STALE: Cell<bool> = const { Cell::new(true) };
     /// The table that was read; invalid where there is none.
     static TABLE: Cell<Oid> = const { Cell::new(Oid::INVALID) };
+    /// How often that or attendance has changed.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// The transaction that has settled for the policies kept, and the last one that changed some.
     static SETTLED: Cell<u32> = const { Cell::new(0) };
     static CHANGED: Cell<u32> = const { Cell::new(0) };
@@ -68,6 +70,30 @@ pub(crate) fn forget() {
     POLICIES.set(None);
 }
 
+/// A number that grows when a session may have begun to attend a channel.
+pub(crate) fn changes() -> u64 {
+    // SAFETY: in a transaction this may run anywhere.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    CHANGES.get()
+}
+
+/// Makes [`changes`] grow in every session, at once, whatever becomes of the transaction.
+pub(crate) fn announce() {
+    let (_, table) = table();
+    if table == Oid::INVALID {
+        return;
+    }
+    let mut message = pg_sys::SharedInvalidationMessage::default();
+    message.rc = pg_sys::SharedInvalRelcacheMsg {
+        id: pg_sys::SHAREDINVALRELCACHE_ID as i8,
+        // SAFETY: reads a variable of this backend.
+        dbId: unsafe { pg_sys::MyDatabaseId },
+        relId: table,
+    };
+    // SAFETY: the message outlives the call.
+    unsafe { pg_sys::SendSharedInvalidMessages(&message, 1) };
+}
+
 /// The trigger on `notify_json.channel`.
 #[pg_extern(sql = false)]
 fn channel_changed() {
@@ -85,6 +111,7 @@ fn channel_changed() {
 unsafe extern "C-unwind" fn invalidated(_argument: Datum, relation: Oid) {
     if relation == TABLE.get() || relation == Oid::INVALID {
         STALE.set(true);
+        CHANGES.set(CHANGES.get() + 1);
     }
 }
 
