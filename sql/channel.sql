@@ -9,7 +9,7 @@ CREATE TABLE notify_json.channel (
 COMMENT ON TABLE notify_json.channel IS
 'Channels with a policy of their own. A name that is not here is a live channel.';
 
-SELECT pg_extension_config_dump('notify_json.channel', '');
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel'::pg_catalog.regclass, '');
 
 CREATE FUNCTION notify_json.channel_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'channel_changed_wrapper';
@@ -119,6 +119,9 @@ COMMENT ON FUNCTION notify_json.check_retention(interval) IS
 CREATE FUNCTION notify_json.unknown_channel(name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF name IS NULL THEN
+        PERFORM notify_json.check_name('channel', name);
+    END IF;
     RAISE undefined_object USING
         MESSAGE = format('channel "%s" does not exist', name),
         DETAIL = 'A channel without a policy is live: it has no events to read and no consumers.',

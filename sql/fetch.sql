@@ -143,7 +143,9 @@ COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
 'Moves a consumer to earliest, latest, or the first event published at a time or later.';
 
 CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+-- Other styles do not read back the time that they have written.
+SET datestyle = 'ISO, YMD' AS $$
     SELECT notify_json.seek(consumer, channel, since::text)
 $$;
 

@@ -150,7 +150,7 @@ BEGIN
     SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
         after = CASE WHEN is_later THEN ack_position.after ELSE after END,
         fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
-        told = greatest(told, ack_position.told),
+        told = least(skipped, greatest(told, ack_position.told)),
         acked_at = clock_timestamp()
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;

@@ -9,6 +9,10 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* <begin connected objects> */
 -- extension/src/lib.rs:17
 -- bootstrap
+-- The script runs as a superuser, with functions and operators of whoever creates the extension in
+-- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE SCHEMA notify_json;
 
 COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumers, and how to read.';
@@ -30,7 +34,7 @@ CREATE TABLE notify_json.channel (
 COMMENT ON TABLE notify_json.channel IS
 'Channels with a policy of their own. A name that is not here is a live channel.';
 
-SELECT pg_extension_config_dump('notify_json.channel', '');
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel'::pg_catalog.regclass, '');
 
 CREATE FUNCTION notify_json.channel_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'channel_changed_wrapper';
@@ -140,6 +144,9 @@ COMMENT ON FUNCTION notify_json.check_retention(interval) IS
 CREATE FUNCTION notify_json.unknown_channel(name text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF name IS NULL THEN
+        PERFORM notify_json.check_name('channel', name);
+    END IF;
     RAISE undefined_object USING
         MESSAGE = format('channel "%s" does not exist', name),
         DETAIL = 'A channel without a policy is live: it has no events to read and no consumers.',
@@ -469,7 +476,9 @@ DECLARE
 BEGIN
     BEGIN
         since_time := since;
-    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow
+        OR invalid_parameter_value OR invalid_time_zone_displacement_value
+    THEN
         NULL;
     END;
     IF since_time IS NULL THEN
@@ -763,7 +772,7 @@ BEGIN
     SET "window" = CASE WHEN is_later THEN ack_position."window" ELSE "window" END,
         after = CASE WHEN is_later THEN ack_position.after ELSE after END,
         fetched = CASE WHEN is_later THEN 0 ELSE fetched END,
-        told = greatest(told, ack_position.told),
+        told = least(skipped, greatest(told, ack_position.told)),
         acked_at = clock_timestamp()
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;
@@ -922,7 +931,9 @@ COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
 'Moves a consumer to earliest, latest, or the first event published at a time or later.';
 
 CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+-- Other styles do not read back the time that they have written.
+SET datestyle = 'ISO, YMD' AS $$
     SELECT notify_json.seek(consumer, channel, since::text)
 $$;
 
@@ -1182,6 +1193,9 @@ GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+
+-- What follows names nothing but types, which are looked for in pg_catalog first.
+SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1211,11 +1225,13 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OP
 /* <begin connected objects> */
 -- extension/src/notify.rs:22
 -- notify_json::notify::notify_json
+-- requires:
+--   rights
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" json /* Option < Json < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
@@ -1223,11 +1239,13 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* <begin connected objects> */
 -- extension/src/notify.rs:16
 -- notify_json::notify::notify_json
+-- requires:
+--   rights
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" jsonb /* Option < Jsonb < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
@@ -1235,11 +1253,13 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* <begin connected objects> */
 -- extension/src/notify.rs:28
 -- notify_json::notify::notify_json
+-- requires:
+--   rights
 CREATE  FUNCTION "notify_json"(
 	"channel" text, /* Option < Text < '_ > > */
 	"payload" text /* Option < Text < '_ > > */
 ) RETURNS bigint /* Option < i64 > */
-VOLATILE PARALLEL UNSAFE 
+VOLATILE PARALLEL UNSAFE  
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */

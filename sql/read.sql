@@ -138,7 +138,9 @@ DECLARE
 BEGIN
     BEGIN
         since_time := since;
-    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow THEN
+    EXCEPTION WHEN invalid_datetime_format OR datetime_field_overflow
+        OR invalid_parameter_value OR invalid_time_zone_displacement_value
+    THEN
         NULL;
     END;
     IF since_time IS NULL THEN

@@ -13,19 +13,19 @@ use crate::error::Error;
 use crate::event::Log;
 use crate::{doorbell, policy, queue, settings};
 
-#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe, requires = ["rights"])]
 fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
-#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe, requires = ["rights"])]
 fn notify_json_json(channel: Option<Text<'_>>, payload: Option<Json<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::ByServer(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())
 }
 
-#[pg_extern(name = "notify_json", volatile, parallel_unsafe)]
+#[pg_extern(name = "notify_json", volatile, parallel_unsafe, requires = ["rights"])]
 fn notify_json_text(channel: Option<Text<'_>>, payload: Option<Text<'_>>) -> Option<i64> {
     let payload = payload.map(|payload| Checked::NotYet(payload.bytes()));
     notify(channel, payload).unwrap_or_else(|error| error.raise())

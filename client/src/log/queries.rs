@@ -116,7 +116,9 @@ pub(super) async fn start(
     let row = match since {
         Since::After(position) => return Ok(position.clone()),
         Since::Time(time) => {
-            let sql = "SELECT \"window\", after FROM notify_json.start($1, $2::text)";
+            // As text that does not depend on DateStyle.
+            let sql = "SELECT \"window\", after FROM notify_json.start($1, to_char( \
+                       $2 AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))";
             client.query_typed_one(sql, &[(&channel, Type::TEXT), (time, Type::TIMESTAMPTZ)]).await
         }
         Since::Earliest | Since::Latest => {

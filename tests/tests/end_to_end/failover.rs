@@ -33,17 +33,19 @@ async fn a_consumer_goes_on_at_the_promoted_standby() {
     let listener = both.parse::<ListenerConfig>().unwrap().connect().await.unwrap();
     let mut consumer = listener.consume::<i64>("c", "worker").await.unwrap();
     let mut handled = BTreeSet::new();
+    let mut received = 0;
     let mut uncommitted = database.connect().await;
     let uncommitted = uncommitted.transaction().await.unwrap();
     publish(&uncommitted, "c", &-1).await.unwrap();
     for number in 0..100 {
         publish(&at_primary, "c", &number).await.unwrap();
     }
-    while handled.len() < 60 {
+    while received < 60 {
         let Some(Ok(Event::Message(event))) = consumer.recv().await else { panic!("no event") };
-        handled.insert(event.payload);
+        received += 1;
         if event.payload == 40 {
             event.ack(&at_primary).await.unwrap();
+            handled.extend(0..=40);
         }
     }
     caught_up(&at_primary, &at_standby).await;
@@ -57,8 +59,11 @@ async fn a_consumer_goes_on_at_the_promoted_standby() {
         match consumer.recv().await {
             Some(Ok(Event::Message(event))) => {
                 assert!(event.payload > 40, "acknowledged before");
-                handled.insert(event.payload);
-                event.ack(&at_standby).await.unwrap();
+                match event.ack(&at_standby).await {
+                    Ok(()) => drop(handled.insert(event.payload)),
+                    // Taken from the old server: it comes again from the new one.
+                    Err(error) => assert_eq!(error.code().unwrap().code(), "55006"),
+                }
             }
             other => panic!("{other:?}"),
         }

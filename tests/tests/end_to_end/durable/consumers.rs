@@ -98,7 +98,7 @@ async fn what_does_not_exist_is_named() {
         assert_eq!(error.message(), "channel \"x'y\" does not exist");
         let hint = "SELECT notify_json.create_channel('x''y') makes it durable.";
         assert_eq!(error.hint(), Some(hint));
-        refused(&client, &sql("NULL"), "42704").await;
+        refused(&client, &sql("NULL"), "22023").await;
         if creates {
             let error = refused(&client, &sql("'live'"), "55000").await;
             assert!(error.hint().unwrap().contains("alter_channel('live', durable => true)"));

@@ -118,3 +118,52 @@ async fn the_owner_of_a_database_needs_no_superuser() {
     denied(&reader, "SELECT notify_json.fetch('c', 'd')").await;
     denied(&reader, "TABLE notify_json.event").await;
 }
+
+#[tokio::test]
+async fn creating_the_extension_runs_nothing_of_its_creator() {
+    let database = Server::shared().database().await;
+    let admin = database.connect().await;
+    let name: String = value(&admin, "SELECT current_database()::text").await;
+    let role = format!("creator_{name}");
+    run(&admin, &format!("DROP EXTENSION notify_json; CREATE ROLE {role} LOGIN")).await;
+    run(&admin, &format!("ALTER DATABASE {name} OWNER TO {role}")).await;
+    let creator = database.as_role(&role).connect().await;
+    let trap = "LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped in %', current_user; END $$";
+    run(
+        &creator,
+        &format!(
+            "CREATE SCHEMA s;
+             CREATE FUNCTION s.pg_extension_config_dump(text, text) RETURNS void {trap};
+             CREATE FUNCTION s.pg_extension_config_dump(regclass, text) RETURNS void {trap};
+             CREATE FUNCTION s.nextval(text) RETURNS bigint {trap};
+             CREATE FUNCTION s.format(text, integer) RETURNS text {trap};
+             CREATE FUNCTION s.octet_length(text) RETURNS bigint {trap};
+             CREATE FUNCTION s.greater(bigint, integer) RETURNS boolean {trap};
+             CREATE OPERATOR s.> (LEFTARG = bigint, RIGHTARG = integer, FUNCTION = s.greater);
+             CREATE EXTENSION notify_json SCHEMA s;
+             SELECT notify_json.create_channel('d');
+             SELECT s.notify_json('d', '1')"
+        ),
+    )
+    .await;
+    let traps = "SELECT count(*) FROM pg_depend JOIN pg_proc ON pg_proc.oid = refobjid \
+                 WHERE refclassid = 'pg_proc'::regclass AND proname IN ('nextval', 'greater') \
+                 AND pronamespace = 's'::regnamespace AND classid <> 'pg_operator'::regclass";
+    assert_eq!(value::<i64>(&admin, traps).await, 0);
+    let ids: Vec<i64> = column(&creator, "SELECT id FROM notify_json.fetch('c', 'd')").await;
+    assert_eq!(ids, [1]);
+}
+
+#[tokio::test]
+async fn a_time_is_the_same_in_every_date_style() {
+    let database = database().await;
+    let client = database.connect().await;
+    publish(&client, "1").await;
+    let before: String =
+        value(&client, "SELECT (published_at - interval '1 minute')::text FROM notify_json.event")
+            .await;
+    run(&client, "SET timezone = 'Asia/Kolkata'; SET datestyle = 'SQL, DMY'").await;
+    run(&client, &format!("SELECT notify_json.seek('c', 'd', '{before}'::timestamptz)")).await;
+    let ids: Vec<i64> = column(&client, "SELECT id FROM notify_json.fetch('c', 'd')").await;
+    assert_eq!(ids, [1]);
+}
