@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:16
+-- extension/src/lib.rs:17
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -19,7 +19,7 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:17
+-- extension/src/lib.rs:18
 -- requires:
 --   schema
 
@@ -178,7 +178,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:18
+-- extension/src/lib.rs:19
 -- requires:
 --   channel
 
@@ -236,7 +236,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:19
+-- extension/src/lib.rs:20
 -- requires:
 --   event
 
@@ -254,7 +254,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:21
 -- requires:
 --   doorbell
 
@@ -332,7 +332,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:22
 -- requires:
 --   window
 
@@ -526,7 +526,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:23
 -- requires:
 --   read
 
@@ -616,7 +616,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- requires:
 --   consumer
 
@@ -782,7 +782,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   holder
 
@@ -942,7 +942,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   fetch
 
@@ -1009,7 +1009,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   views
 
@@ -1183,7 +1183,7 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   prune
 
@@ -1199,19 +1199,19 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:64
+-- extension/src/doorbell.rs:90
 -- notify_json::doorbell::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:72
+-- extension/src/policy.rs:98
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:73
+-- extension/src/doorbell.rs:100
 -- notify_json::doorbell::leave
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1223,7 +1223,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:21
+-- extension/src/notify.rs:22
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1237,7 +1237,7 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:15
+-- extension/src/notify.rs:16
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1251,7 +1251,7 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:27
+-- extension/src/notify.rs:28
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1271,7 +1271,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

@@ -2,19 +2,19 @@
 //!
 //! It rings when a transaction that published there commits, once, and only if somebody attends:
 //! a commit with notifications takes a lock of the whole cluster. To attend is to hold an advisory
-//! lock of our own kind for the session; who publishes tries for a mode that conflicts.
+//! lock of our own kind for the session; who publishes tries for a mode that conflicts, and need
+//! not try again until somebody announces to attend.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CString, c_void};
 
 use notify_json_wire::Payload;
 use pgrx::pg_sys::{LOCKTAG, LockTagType, XactEvent};
 use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::argument::Text;
-use crate::notify::channel_name;
-use crate::queue;
+use crate::channel::Channel;
+use crate::{policy, queue};
 
 unsafe extern "C-unwind" {
     /// `src/common/hashfn.c`; pgrx does not bind it.
@@ -27,8 +27,10 @@ const ATTENDING: i32 = pg_sys::ShareLock as i32;
 const PUBLISHING: i32 = pg_sys::RowExclusiveLock as i32;
 
 thread_local! {
-    /// Channels that the current transaction published on, though perhaps undone by a savepoint.
-    static NEWS: RefCell<BTreeSet<CString>> = const { RefCell::new(BTreeSet::new()) };
+    /// Channels that the current transaction published on, sorted; perhaps undone by a savepoint.
+    static NEWS: RefCell<Vec<Channel>> = const { RefCell::new(Vec::new()) };
+    /// Channels that nobody attended, sorted, and what `policy::changes` was then.
+    static QUIET: RefCell<(u64, Vec<Channel>)> = const { RefCell::new((0, Vec::new())) };
 }
 
 /// Called once, when the library is loaded.
@@ -38,10 +40,10 @@ pub(crate) fn watch() {
 }
 
 /// Rings when the transaction commits.
-pub(crate) fn ring(channel: &CStr) {
+pub(crate) fn ring(channel: &Channel) {
     NEWS.with_borrow_mut(|news| {
-        if !news.contains(channel) {
-            news.insert(channel.to_owned());
+        if let Err(place) = news.binary_search(channel) {
+            news.insert(place, *channel);
         }
     });
 }
@@ -50,14 +52,38 @@ pub(crate) fn ring(channel: &CStr) {
 /// rings nowhere: the server takes no notifications then.
 #[pg_guard]
 unsafe extern "C-unwind" fn at_transaction_end(event: XactEvent::Type, _argument: *mut c_void) {
-    use XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PREPARE};
-    if event == XACT_EVENT_PRE_COMMIT {
-        for channel in NEWS.take().iter().filter(|channel| is_attended(channel)) {
-            let doorbell = CString::new(Payload::Doorbell.to_string()).expect("it holds no NUL");
-            queue::add(channel, &doorbell);
+    use XactEvent::{
+        XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PREPARE,
+    };
+    match event {
+        XACT_EVENT_PRE_COMMIT => NEWS.with_borrow(|news| {
+            if !news.is_empty() {
+                QUIET.with_borrow_mut(|quiet| ring_where_attended(news, quiet));
+            }
+        }),
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
+            NEWS.with_borrow_mut(Vec::clear);
         }
-    } else if event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE {
-        NEWS.take();
+        _ => {}
+    }
+}
+
+fn ring_where_attended(news: &[Channel], (changes, quiet): &mut (u64, Vec<Channel>)) {
+    let now = policy::changes();
+    if *changes != now {
+        *changes = now;
+        quiet.clear();
+    }
+    for channel in news {
+        let Err(place) = quiet.binary_search(channel) else {
+            continue;
+        };
+        if is_attended(channel) {
+            let doorbell = CString::new(Payload::Doorbell.to_string());
+            queue::add(channel.name(), &doorbell.expect("it holds no NUL"));
+        } else {
+            quiet.insert(place, *channel);
+        }
     }
 }
 
@@ -67,6 +93,7 @@ fn attend(channel: Option<Text<'_>>) {
     if !attends(&tag) {
         // SAFETY: the tag outlives the call.
         unsafe { pg_sys::LockAcquire(&tag, ATTENDING, true, false) };
+        policy::announce();
     }
 }
 
@@ -80,7 +107,7 @@ fn leave(channel: Option<Text<'_>>) {
 }
 
 /// Whether any session attends.
-fn is_attended(channel: &CStr) -> bool {
+fn is_attended(channel: &Channel) -> bool {
     let tag = tag(channel);
     // A session's own locks never conflict.
     if attends(&tag) {
@@ -109,15 +136,15 @@ fn attends(tag: &LOCKTAG) -> bool {
 }
 
 fn checked_tag(channel: Option<Text<'_>>) -> LOCKTAG {
-    match channel_name(channel) {
+    match Channel::new(channel) {
         Ok(channel) => tag(&channel),
         Err(error) => error.raise(),
     }
 }
 
 /// Two channels with one hash only cost needless doorbells.
-fn tag(channel: &CStr) -> LOCKTAG {
-    let name = channel.to_bytes();
+fn tag(channel: &Channel) -> LOCKTAG {
+    let name = channel.bytes();
     // SAFETY: the bytes outlive the call, which copies nothing; a name has at most 63.
     let hash = unsafe { hash_bytes_extended(name.as_ptr(), name.len() as i32, 0) };
     LOCKTAG {

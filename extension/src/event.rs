@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, Oid};
 
+use crate::channel::Channel;
 use crate::error::Error;
 
 unsafe extern "C-unwind" {
@@ -49,7 +50,7 @@ impl Log {
 
     /// Writes an event and returns its id; `None` if the table was dropped since it was found. The
     /// payload is JSON in the database's encoding.
-    pub(crate) fn append(&self, channel: &CStr, payload: &[u8]) -> Result<Option<i64>, Error> {
+    pub(crate) fn append(&self, channel: &Channel, payload: &[u8]) -> Result<Option<i64>, Error> {
         // SAFETY: reads variables of this backend.
         unsafe {
             if pg_sys::XactReadOnly {
@@ -80,7 +81,7 @@ impl Log {
                 Datum::from(xid),
                 Datum::from(published_at),
                 Datum::from(slot as i16),
-                text(channel.to_bytes()),
+                text(channel.bytes()),
                 text(payload),
             ];
             let mut nulls = [false; COLUMNS];

@@ -1,6 +1,7 @@
 //! The server side of `notify_json`: SQL call → frames → queue of `NOTIFY`.
 
 mod argument;
+mod channel;
 mod doorbell;
 mod error;
 mod event;

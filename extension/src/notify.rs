@@ -1,14 +1,15 @@
 //! `notify_json(channel, payload)`: the SQL function.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io::Write;
 
 use notify_json_wire::{Carrier, MAX_PAYLOAD_BYTES, Payload, SplitOptions, Splitter};
 use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
-use crate::error::{Error, MAX_CHANNEL_BYTES};
+use crate::channel::Channel;
+use crate::error::Error;
 use crate::event::Log;
 use crate::{doorbell, policy, queue, settings};
 
@@ -38,7 +39,7 @@ enum Checked<'a> {
 
 /// Publishes one event. On a durable channel it has an id.
 fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Option<i64>, Error> {
-    let channel = channel_name(channel)?;
+    let channel = Channel::new(channel)?;
     let payload = payload.ok_or(Error::Null("payload"))?;
     // SAFETY: reads shared memory that every backend is attached to.
     if unsafe { pg_sys::RecoveryInProgress() } {
@@ -61,20 +62,8 @@ fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Opt
     }
 }
 
-pub(crate) fn channel_name(channel: Option<Text<'_>>) -> Result<CString, Error> {
-    let bytes = channel.ok_or(Error::Null("channel"))?.bytes();
-    match bytes.len() {
-        0 => return Err(Error::EmptyChannel),
-        bytes if bytes > MAX_CHANNEL_BYTES => return Err(Error::LongChannel { bytes }),
-        _ => {}
-    }
-    // A name that cannot be converted would fail in the listeners' sessions, at delivery.
-    to_utf8(bytes, "channel name")?;
-    Ok(CString::new(bytes).expect("text holds no NUL"))
-}
-
 /// Writes the event to the log, and rings for consumers that attend.
-fn keep(channel: &CStr, json: &Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
+fn keep(channel: &Channel, json: &Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     if let Checked::NotYet(_) = json {
@@ -93,7 +82,7 @@ thread_local! {
 }
 
 /// Splits the text and queues its payloads, all or, when an error ends the transaction, none.
-fn send(channel: &CStr, json: Checked<'_>) -> Result<(), Error> {
+fn send(channel: &Channel, json: Checked<'_>) -> Result<(), Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     let options = SplitOptions {
@@ -125,7 +114,10 @@ fn send(channel: &CStr, json: Checked<'_>) -> Result<(), Error> {
                 payload => write!(buffer, "{payload}").expect("writing to memory"),
             }
             buffer.push(0);
-            queue::add(channel, CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"));
+            queue::add(
+                channel.name(),
+                CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"),
+            );
         }
         Ok(())
     })

@@ -6,12 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::ffi::CStr;
 use std::ptr::null_mut;
 
 use pgrx::pg_sys::{Datum, Oid};
 use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
 
+use crate::channel::Channel;
 use crate::error::Error;
 use crate::event::Log;
 
@@ -27,6 +27,8 @@ thread_local! {
     static STALE: Cell<bool> = const { Cell::new(true) };
     /// The table that was read; invalid where there is none.
     static TABLE: Cell<Oid> = const { Cell::new(Oid::INVALID) };
+    /// How often that or attendance has changed.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// The transaction that has settled for the policies kept, and the last one that changed some.
     static SETTLED: Cell<u32> = const { Cell::new(0) };
     static CHANGED: Cell<u32> = const { Cell::new(0) };
@@ -39,7 +41,7 @@ pub(crate) fn watch() {
 }
 
 /// Where to log events of this channel; `None` if it is live.
-pub(crate) fn log_of(channel: &CStr) -> Result<Option<Log>, Error> {
+pub(crate) fn log_of(channel: &Channel) -> Result<Option<Log>, Error> {
     let transaction = transaction();
     let changed = CHANGED.get();
     if SETTLED.get() != transaction {
@@ -59,13 +61,37 @@ pub(crate) fn log_of(channel: &CStr) -> Result<Option<Log>, Error> {
     SETTLED.set(transaction);
     Ok(POLICIES.with_borrow(|policies| {
         let policies = policies.as_ref()?;
-        policies.durable.contains(channel.to_bytes()).then_some(policies.log)
+        policies.durable.contains(channel.bytes()).then_some(policies.log)
     }))
 }
 
 /// Has everything read again at the next call.
 pub(crate) fn forget() {
     POLICIES.set(None);
+}
+
+/// A number that grows when a session may have begun to attend a channel.
+pub(crate) fn changes() -> u64 {
+    // SAFETY: in a transaction this may run anywhere.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    CHANGES.get()
+}
+
+/// Makes [`changes`] grow in every session, at once, whatever becomes of the transaction.
+pub(crate) fn announce() {
+    let (_, table) = table();
+    if table == Oid::INVALID {
+        return;
+    }
+    let mut message = pg_sys::SharedInvalidationMessage::default();
+    message.rc = pg_sys::SharedInvalRelcacheMsg {
+        id: pg_sys::SHAREDINVALRELCACHE_ID as i8,
+        // SAFETY: reads a variable of this backend.
+        dbId: unsafe { pg_sys::MyDatabaseId },
+        relId: table,
+    };
+    // SAFETY: the message outlives the call.
+    unsafe { pg_sys::SendSharedInvalidMessages(&message, 1) };
 }
 
 /// The trigger on `notify_json.channel`.
@@ -85,6 +111,7 @@ fn channel_changed() {
 unsafe extern "C-unwind" fn invalidated(_argument: Datum, relation: Oid) {
     if relation == TABLE.get() || relation == Oid::INVALID {
         STALE.set(true);
+        CHANGES.set(CHANGES.get() + 1);
     }
 }
 
