@@ -104,7 +104,9 @@ fn lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Memory of a process in bytes: what it holds now, and the most it ever held.
+/// A process's own memory in bytes: what it holds now, and the most it ever held. The server's shared
+/// memory and the pages of programs are not its own: how much of them it has touched depends on what
+/// all others do.
 pub fn memory(pid: u32) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is running");
     let field = |name: &str| {
@@ -112,5 +114,6 @@ pub fn memory(pid: u32) -> (u64, u64) {
         let kilobytes: u64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect(line);
         kilobytes * 1024
     };
-    (field("VmRSS:"), field("VmHWM:"))
+    let shared = field("RssShmem:") + field("RssFile:");
+    (field("VmRSS:") - shared, field("VmHWM:") - shared)
 }
