@@ -69,6 +69,8 @@ BEGIN
             DETAIL = 'Every channel has one policy.',
             HINT = 'Change it with notify_json.alter_channel().';
     END IF;
+    -- What was committed since a channel of this name was dropped is not for the new one.
+    DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS

@@ -1,6 +1,7 @@
 //! Durable channels in SQL: what is published is kept, and read once by each consumer.
 
 mod consumers;
+mod dropping;
 mod holders;
 mod interleavings;
 mod policy;
