@@ -16,7 +16,7 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS

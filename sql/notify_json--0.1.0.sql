@@ -640,7 +640,7 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS
@@ -976,12 +976,13 @@ SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
     consumer.skipped - consumer.told AS skipped,
-    holder.held_until > clock_timestamp() AS held,
+    holder.held_until > clock_timestamp() AND holder.server = running_since AS held,
     holder.held_until,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
 JOIN notify_json.holder USING (channel, name)
+CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
@@ -1191,6 +1192,8 @@ COMMENT ON FUNCTION notify_json.prune() IS
 
 -- Whoever creates the extension decides who may use it.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
+-- The view of consumers asks it in the name of whoever reads the view.
+GRANT EXECUTE ON FUNCTION notify_json.running_since() TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
