@@ -7,6 +7,7 @@ mod interleavings;
 mod policy;
 mod publishing;
 mod reading;
+mod refusals;
 mod retention;
 mod rights;
 

@@ -273,6 +273,6 @@ async fn nothing_is_held_across_a_restart_of_the_server() {
 async fn a_window_of_another_server_is_not_stored() {
     let (_database, first, _second) = with_events(1).await;
     let mut held = claim(&first, "1 hour").await.unwrap();
-    held.reader.window = "3:3:;0;9000000:9000000:;0".to_owned();
+    held.reader.window = "3:3:;0;9000000:9000000:;0;0".to_owned();
     refused(&first, &held.ack(), "55006").await;
 }
