@@ -21,6 +21,7 @@ mod overflow;
 mod payloads;
 mod pooler;
 mod publishing;
+mod replaying;
 mod schema;
 mod soak;
 mod sql_errors;
