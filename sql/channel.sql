@@ -84,6 +84,7 @@ BEGIN
         PERFORM notify_json.unknown_channel(drop_channel.name);
     END IF;
     DELETE FROM notify_json.event WHERE channel = drop_channel.name;
+    DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.drop_channel(text) IS

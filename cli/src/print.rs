@@ -96,6 +96,7 @@ pub(crate) fn gap(
         }
         Gap::Lagged { missed } => (subscribed, json!({"reason": "lagged", "missed": missed})),
         Gap::Expired { skipped } => (subscribed, json!({"reason": "expired", "skipped": skipped})),
+        Gap::Restarted => (subscribed, json!({"reason": "restarted"})),
         Gap::Incomplete { channel, received, count } => {
             let gap = json!({"reason": "incomplete", "received": received, "count": count});
             (std::slice::from_ref(channel), gap)

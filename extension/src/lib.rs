@@ -25,7 +25,8 @@ mod window;
 ::pgrx::extension_sql_file!("../../sql/holder.sql", name = "holder", requires = ["consumer"]);
 ::pgrx::extension_sql_file!("../../sql/fetch.sql", name = "fetch", requires = ["holder"]);
 ::pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["fetch"]);
-::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["views"]);
+::pgrx::extension_sql_file!("../../sql/removal.sql", name = "removal", requires = ["views"]);
+::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["removal"]);
 ::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["prune"]);
 ::pgrx::extension_sql_file!("../../sql/comments.sql", name = "comments", finalize);
 

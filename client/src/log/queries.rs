@@ -138,6 +138,49 @@ pub(super) async fn start(
         .map_err(|error| refused("cannot start to read the channel", error))
 }
 
+/// The position after all events up to an id.
+pub(super) async fn start_after(
+    client: &Client,
+    channel: &str,
+    id: i64,
+) -> Result<Position, Error> {
+    let sql = "SELECT \"window\", after FROM notify_json.start_after($1, $2)";
+    let row = client.query_typed_one(sql, &[(&channel, Type::TEXT), (&id, Type::INT8)]).await;
+    row.and_then(|row| position(&row, 0))
+        .map_err(|error| refused("cannot go on to read the channel", error))
+}
+
+/// What a replay has missed since its position was marked.
+pub(super) struct Missed {
+    pub(super) mark: Arc<str>,
+    /// At most how many events retention has removed.
+    pub(super) skipped: i64,
+    /// Whether the position is of another life of the server, or of another server.
+    pub(super) restarted: bool,
+}
+
+/// Marks the position, and says what a replay has missed since it was marked before.
+pub(super) async fn missed(
+    client: &Client,
+    channel: &str,
+    from: &Position,
+) -> Result<Missed, Error> {
+    let sql = "SELECT next_mark, skipped, restarted \
+               FROM notify_json.missed($1, $2, $3, nullif($4, ''))";
+    let parameters: [Parameter<'_>; 4] = [
+        (&channel, Type::TEXT),
+        (&&*from.window, Type::TEXT),
+        (&from.after, Type::INT8),
+        (&&*from.mark, Type::TEXT),
+    ];
+    let missed = |row: Row| {
+        let mark = row.try_get::<_, &str>(0)?.into();
+        Ok(Missed { mark, skipped: row.try_get(1)?, restarted: row.try_get(2)? })
+    };
+    let row = client.query_typed_one(sql, &parameters).await;
+    row.and_then(missed).map_err(|error| refused("cannot tell what was missed", error))
+}
+
 /// The next events; none if there is nothing new.
 pub(super) async fn read(
     client: &Client,
@@ -175,7 +218,8 @@ pub(super) async fn prune(client: &Client) -> Result<i64, Error> {
 }
 
 fn position(row: &Row, column: usize) -> Result<Position, tokio_postgres::Error> {
-    Ok(Position { window: row.try_get::<_, &str>(column)?.into(), after: row.try_get(column + 1)? })
+    let window = row.try_get::<_, &str>(column)?.into();
+    Ok(Position { window, after: row.try_get(column + 1)?, mark: "".into() })
 }
 
 fn entry(row: &Row) -> Result<Entry, tokio_postgres::Error> {

@@ -22,6 +22,7 @@ mod overflow;
 mod payloads;
 mod pooler;
 mod publishing;
+mod replaying;
 mod schema;
 mod soak;
 mod sql_errors;
