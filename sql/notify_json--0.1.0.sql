@@ -1133,11 +1133,20 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
     since text := (extract(epoch FROM notify_json.running_since()) * 1000000)::bigint;
-    seen pg_snapshot := split_part(in_window, ';', 1);
-    till pg_snapshot := split_part(in_window, ';', 3);
+    seen pg_snapshot;
+    till pg_snapshot;
     before bigint;
 BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR after < 0 OR mark !~ '^[0-9]{1,18}:[0-9]{1,18}$' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of missed()',
+            DETAIL = 'after must be at least 0; a mark looks like 1760000000000000:0.',
+            HINT = 'Take mark from missed(), as it is, or NULL for the first one.';
+    END IF;
     PERFORM notify_json.check_durable(missed.channel);
+    seen := split_part(in_window, ';', 1);
+    till := split_part(in_window, ';', 3);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
     before := coalesce(split_part(mark, ':', 2)::bigint, split_part(next_mark, ':', 2)::bigint);
     restarted := split_part(mark, ':', 1) <> since;
@@ -1163,6 +1172,12 @@ CREATE FUNCTION notify_json.start_after(channel text, id bigint)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF id IS NULL OR id < 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of start_after()',
+            DETAIL = format('The id is %s; it must be at least 0.', coalesce(id::text, 'NULL')),
+            HINT = 'Take the id of an event.';
+    END IF;
     PERFORM notify_json.check_durable(channel);
     RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;

@@ -25,9 +25,11 @@ const WRITES: [(&str, &str); 13] = [
 ];
 
 /// Calls that read only.
-const READS: [&str; 4] = [
+const READS: [&str; 6] = [
     "start('d', 'earliest')",
     "start('d', 'latest')",
+    "start_after('d', 1)",
+    "missed('d', '3:3:;0;3:3:;0;0', 0, NULL)",
     "read('d', '3:3:;0;3:3:;0;0', 0, 1, 1, 1)",
     "next_window('3:3:;0;3:3:;0;0')",
 ];
@@ -104,6 +106,7 @@ async fn a_malformed_window_is_refused() {
         for call in [
             format!("read('d', {window}, 0, 1, 1, 1)"),
             format!("next_window({window})"),
+            format!("missed('d', {window}, 0, NULL)"),
             format!("ack_position('c', 'd', 1, {window}, 7, 0)"),
         ] {
             let error = refused(&client, &format!("SELECT notify_json.{call}"), "22023").await;
@@ -117,6 +120,15 @@ async fn a_malformed_window_is_refused() {
         format!("read('d', '{EARLIEST}', -1, 1, 1, 1)"),
         format!("ack_position('c', 'd', 1, '{EARLIEST}', -1, 0)"),
         format!("ack_position('c', 'd', 1, '{EARLIEST}', NULL, 0)"),
+        format!("missed('d', '{EARLIEST}', -1, NULL)"),
+        format!("missed('d', '{EARLIEST}', NULL, NULL)"),
+        format!("missed('d', '{EARLIEST}', 0, '')"),
+        format!("missed('d', '{EARLIEST}', 0, '1:')"),
+        format!("missed('d', '{EARLIEST}', 0, '-1:0')"),
+        format!("missed('d', '{EARLIEST}', 0, '1:0:0')"),
+        format!("missed('d', '{EARLIEST}', 0, '1:9999999999999999999')"),
+        "start_after('d', NULL)".to_owned(),
+        "start_after('d', -1)".to_owned(),
     ] {
         refused(&client, &format!("SELECT notify_json.{call}"), "22023").await;
     }
