@@ -23,6 +23,65 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 -- requires:
 --   schema
 
+-- What may be asked of this server, and in this transaction.
+
+CREATE FUNCTION notify_json.check_writable(what text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = format('cannot %s during recovery', what),
+            DETAIL = 'This server is a standby, which takes no writes of its own.',
+            HINT = 'Connect to the primary.';
+    ELSIF current_setting('transaction_read_only')::boolean THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = format('cannot %s in a read-only transaction', what),
+            DETAIL = 'What this changes is kept in tables, which takes a write.',
+            HINT = 'Begin the transaction READ WRITE.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_writable(text) IS
+'Refuses a standby and a read-only transaction.';
+
+-- The one place that knows how many fields a window has and what each looks like.
+CREATE FUNCTION notify_json.check_window("window" text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = 'cannot read events during recovery',
+            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
+            HINT = 'Connect to the primary.';
+    END IF;
+    IF "window" ~ '^([0-9]+:[0-9]+:[0-9,]*;[0-9]+;){2}[0-9]+$' THEN
+        BEGIN
+            PERFORM pg_snapshot_xmax(split_part("window", ';', 1)::pg_snapshot)::text::bigint,
+                split_part("window", ';', 2)::bigint,
+                pg_snapshot_xmax(split_part("window", ';', 3)::pg_snapshot)::text::bigint,
+                split_part("window", ';', 4)::bigint,
+                split_part("window", ';', 5)::bigint;
+            RETURN;
+        EXCEPTION WHEN invalid_text_representation OR numeric_value_out_of_range THEN
+            NULL;
+        END;
+    END IF;
+    RAISE invalid_parameter_value USING
+        MESSAGE = 'malformed window',
+        DETAIL = format('It %s; a window looks like 740:745:740,742;40;750:750:;49;50.',
+            coalesce('has ' || octet_length("window") || ' bytes', 'is NULL')),
+        HINT = 'Take it from start(), claim() or read(), as it is.';
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_window(text) IS
+'Refuses a standby, which cannot read by windows, and a text that is not a window.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:19
+-- requires:
+--   check
+
 CREATE TABLE notify_json.channel (
     name text COLLATE "C" PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 63),
     durable boolean NOT NULL,
@@ -52,6 +111,7 @@ CREATE FUNCTION notify_json.create_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('create a channel');
     PERFORM notify_json.check_name('channel', create_channel.name);
     IF create_channel.durable IS NULL THEN
         RAISE invalid_parameter_value USING
@@ -69,6 +129,8 @@ BEGIN
             DETAIL = 'Every channel has one policy.',
             HINT = 'Change it with notify_json.alter_channel().';
     END IF;
+    -- What was committed since a channel of this name was dropped is not for the new one.
+    DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
@@ -80,6 +142,7 @@ CREATE FUNCTION notify_json.alter_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('alter a channel');
     IF alter_channel.retention IS NOT NULL THEN
         PERFORM notify_json.check_retention(alter_channel.retention);
     END IF;
@@ -99,6 +162,7 @@ CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a channel');
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);
@@ -179,7 +243,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:19
+-- extension/src/lib.rs:20
 -- requires:
 --   channel
 
@@ -237,7 +301,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:21
 -- requires:
 --   event
 
@@ -255,7 +319,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:22
 -- requires:
 --   doorbell
 
@@ -280,12 +344,7 @@ DECLARE
     xmax bigint;
     in_progress text;
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE read_only_sql_transaction USING
-            MESSAGE = 'cannot read events during recovery',
-            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
-            HINT = 'Connect to the primary.';
-    END IF;
+    PERFORM notify_json.check_window(previous);
     -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
     -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
     -- its lock; a plain SELECT now and then sees a value of the future.
@@ -333,7 +392,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:23
 -- requires:
 --   window
 
@@ -391,12 +450,13 @@ DECLARE
     till pg_snapshot;
     last bigint;
 BEGIN
-    IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
-        OR max_event_bytes IS NULL OR max_events < 1
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR max_events IS NULL OR max_bytes IS NULL OR max_event_bytes IS NULL
+        OR after < 0 OR max_events < 1
     THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'bad argument of read()',
-            DETAIL = 'No argument may be NULL, and max_events must be at least 1.',
+            DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
             HINT = 'Take window and after from start() or claim().';
     END IF;
     PERFORM notify_json.check_durable(read.channel);
@@ -527,7 +587,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- requires:
 --   read
 
@@ -605,6 +665,7 @@ CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS v
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a consumer');
     DELETE FROM notify_json.consumer
     WHERE channel = drop_consumer.channel AND name = drop_consumer.consumer;
     IF NOT FOUND THEN
@@ -617,7 +678,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   consumer
 
@@ -639,7 +700,7 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS
@@ -666,6 +727,7 @@ DECLARE
     since timestamptz := notify_json.running_since();
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('claim a consumer');
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
     IF notify_json.is_held(consumer, claim.channel) THEN
@@ -695,6 +757,7 @@ RETURNS TABLE (held boolean, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('hold a consumer');
     PERFORM notify_json.check_lease(lease);
     UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
     WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch
@@ -715,6 +778,7 @@ CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) R
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('release a consumer');
     UPDATE notify_json.holder SET held_until = '-infinity'
     WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
 END $$;
@@ -731,12 +795,13 @@ DECLARE
     stored notify_json.consumer;
     is_later boolean;
 BEGIN
-    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL
-    THEN
+    PERFORM notify_json.check_writable('acknowledge events');
+    PERFORM notify_json.check_window(ack_position."window");
+    IF ack_position.after IS NULL OR ack_position.after < 0 OR ack_position.told IS NULL THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'position must not be NULL',
-            DETAIL = 'Window, after and told are all needed.',
-            HINT = 'Take them from claim(), read() and renew().';
+            MESSAGE = 'bad argument of ack_position()',
+            DETAIL = 'No argument may be NULL, and after must be at least 0.',
+            HINT = 'Take window, after and told from claim(), read() and renew().';
     END IF;
     -- Until the end of this transaction nobody takes over.
     SELECT * INTO stored FROM notify_json.consumer
@@ -783,7 +848,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   holder
 
@@ -844,6 +909,7 @@ DECLARE
     last bigint;
     given bigint;
 BEGIN
+    PERFORM notify_json.check_writable('fetch events');
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'max_events is out of range',
@@ -890,6 +956,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('acknowledge events');
     PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
     IF stored IS NULL THEN
@@ -917,6 +984,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     position record;
 BEGIN
+    PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
@@ -943,7 +1011,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   fetch
 
@@ -975,12 +1043,13 @@ SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
     consumer.skipped - consumer.told AS skipped,
-    holder.held_until > clock_timestamp() AS held,
+    holder.held_until > clock_timestamp() AND holder.server = running_since AS held,
     holder.held_until,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
 JOIN notify_json.holder USING (channel, name)
+CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
@@ -1010,7 +1079,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   views
 
@@ -1064,10 +1133,19 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
     since text := (extract(epoch FROM notify_json.running_since()) * 1000000)::bigint;
-    seen pg_snapshot := split_part(in_window, ';', 1);
-    till pg_snapshot := split_part(in_window, ';', 3);
+    seen pg_snapshot;
+    till pg_snapshot;
     before bigint;
 BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR mark !~ '^[0-9]{1,18}:[0-9]{1,18}$' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of missed()',
+            DETAIL = 'after is needed, and a mark looks like 1760000000000000:0.',
+            HINT = 'Take the mark from an earlier call, or say NULL.';
+    END IF;
+    seen := split_part(in_window, ';', 1);
+    till := split_part(in_window, ';', 3);
     PERFORM notify_json.check_durable(missed.channel);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
     before := coalesce(split_part(mark, ':', 2)::bigint, split_part(next_mark, ':', 2)::bigint);
@@ -1103,7 +1181,7 @@ COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- requires:
 --   removal
 
@@ -1250,6 +1328,7 @@ DECLARE
     channel record;
     removed bigint := 0;
 BEGIN
+    PERFORM notify_json.check_writable('remove old events');
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
@@ -1298,12 +1377,14 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:30
 -- requires:
 --   prune
 
 -- Whoever creates the extension decides who may use it.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
+-- The view of consumers asks it in the name of whoever reads the view.
+GRANT EXECUTE ON FUNCTION notify_json.running_since() TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
@@ -1386,7 +1467,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:31
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

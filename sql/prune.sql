@@ -141,6 +141,7 @@ DECLARE
     channel record;
     removed bigint := 0;
 BEGIN
+    PERFORM notify_json.check_writable('remove old events');
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',

@@ -48,10 +48,19 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
     since text := (extract(epoch FROM notify_json.running_since()) * 1000000)::bigint;
-    seen pg_snapshot := split_part(in_window, ';', 1);
-    till pg_snapshot := split_part(in_window, ';', 3);
+    seen pg_snapshot;
+    till pg_snapshot;
     before bigint;
 BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR mark !~ '^[0-9]{1,18}:[0-9]{1,18}$' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of missed()',
+            DETAIL = 'after is needed, and a mark looks like 1760000000000000:0.',
+            HINT = 'Take the mark from an earlier call, or say NULL.';
+    END IF;
+    seen := split_part(in_window, ';', 1);
+    till := split_part(in_window, ';', 3);
     PERFORM notify_json.check_durable(missed.channel);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
     before := coalesce(split_part(mark, ':', 2)::bigint, split_part(next_mark, ':', 2)::bigint);

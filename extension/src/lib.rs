@@ -15,7 +15,8 @@ mod window;
 ::pgrx::pg_module_magic!(name, version);
 
 ::pgrx::extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
-::pgrx::extension_sql_file!("../../sql/channel.sql", name = "channel", requires = ["schema"]);
+::pgrx::extension_sql_file!("../../sql/check.sql", name = "check", requires = ["schema"]);
+::pgrx::extension_sql_file!("../../sql/channel.sql", name = "channel", requires = ["check"]);
 ::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["channel"]);
 ::pgrx::extension_sql_file!("../../sql/doorbell.sql", name = "doorbell", requires = ["event"]);
 ::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["doorbell"]);

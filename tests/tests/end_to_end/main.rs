@@ -5,6 +5,7 @@ mod case;
 mod certificates;
 mod command_line;
 mod command_line_durable;
+mod command_line_output;
 mod connections;
 mod consuming;
 mod disconnected;
