@@ -29,6 +29,8 @@ use crate::stop::stopped;
 /// that is not JSON is printed as {"channel":…,"error":…,"raw":…}. Where messages may be missing,
 /// as after a lost connection, {"channel":…,"gap":{"reason":…}} is printed for every channel
 /// concerned.
+///
+/// A signal ends it once what has been received is printed, or nobody reads it for a second.
 #[derive(Args)]
 pub(crate) struct Listen {
     #[command(flatten)]

@@ -118,11 +118,10 @@ impl LogPrinter<'_> {
             };
             match next {
                 Next::Item(Some(event)) => {
-                    if let Some(code) = self.print(event, out)? {
+                    if let Some(code) = self.print(event, out, &progress)? {
                         return Ok(Some(code));
                     }
                     self.acks.send_if_many(out.written()).await?;
-                    progress.printed();
                 }
                 Next::Item(None) => break,
                 Next::Written => self.acks.send(out.written()).await?,
@@ -136,6 +135,7 @@ impl LogPrinter<'_> {
         &mut self,
         event: Result<Event<E>, Error>,
         out: &mut Output,
+        progress: &Progress,
     ) -> Result<Option<ExitCode>> {
         let receipt = match event {
             Ok(Event::Message(event)) => {
@@ -152,6 +152,7 @@ impl LogPrinter<'_> {
             }
             Err(error) => return Err(error.into()),
         };
+        progress.printed();
         self.remaining = self.remaining.map(|remaining| remaining - 1);
         if let Some(receipt) = receipt {
             self.acks.add(receipt, out.printed());

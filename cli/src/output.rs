@@ -23,8 +23,8 @@ pub(crate) struct Output {
     buffer: Vec<u8>,
     /// Bytes ever printed.
     printed: u64,
-    /// Whether it is known that all of them are written.
-    settled: bool,
+    /// Whether the last thing that `next` said is that all of them are written.
+    is_written: bool,
     batches: mpsc::Sender<Vec<u8>>,
     written: watch::Receiver<u64>,
     thread: JoinHandle<io::Result<()>>,
@@ -40,7 +40,7 @@ pub(crate) enum Next<T> {
     Over,
 }
 
-/// Printed at most before more is taken: bounds the memory, and what comes in one piece.
+/// Nothing more is printed while so much waits for the thread, which has as much in its hands.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 impl Output {
@@ -51,7 +51,7 @@ impl Output {
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let writer = Writer { stdout, batches: receiver, written: sender, hurry };
         let thread = thread::Builder::new().spawn(|| writer.run())?;
-        Ok(Self { buffer: Vec::new(), printed: 0, settled: true, batches, written, thread })
+        Ok(Self { buffer: Vec::new(), printed: 0, is_written: true, batches, written, thread })
     }
 
     /// Bytes ever printed.
@@ -64,9 +64,9 @@ impl Output {
         *self.written.borrow()
     }
 
-    /// Whether [`next`](Self::next) has said that all of them are.
+    /// Whether [`next`](Self::next) has said that all of them are, and nothing since.
     pub(crate) fn is_written(&self) -> bool {
-        self.settled
+        self.is_written
     }
 
     /// Waits for the next thing to print, and has written meanwhile what is printed.
@@ -76,6 +76,7 @@ impl Output {
             tokio::select! {
                 biased;
                 item = &mut item, if self.buffer.len() < MAX_BUFFER_BYTES => {
+                    self.is_written = false;
                     return Next::Item(item);
                 }
                 room = self.batches.reserve(), if !self.buffer.is_empty() => match room {
@@ -83,9 +84,9 @@ impl Output {
                     Err(_) => return Next::Over,
                 },
                 Ok(_) = self.written.wait_for(|&written| written == self.printed),
-                    if !self.settled =>
+                    if !self.is_written =>
                 {
-                    self.settled = true;
+                    self.is_written = true;
                     return Next::Written;
                 }
                 () = self.batches.closed() => return Next::Over,
@@ -115,7 +116,6 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         self.printed += bytes.len() as u64;
-        self.settled = false;
         Ok(bytes.len())
     }
 
@@ -135,8 +135,8 @@ struct Writer {
 /// What a pipe takes without waiting once there is room in it: `PIPE_BUF` of Linux.
 const PIECE_BYTES: usize = 4096;
 
-/// In a hurry, how long to wait for somebody to read, in milliseconds.
-const PATIENCE: u16 = 500;
+/// In a hurry, how long to wait at least for somebody to read, and at most twice as long.
+const PATIENCE_MILLISECONDS: u16 = 1_000;
 
 impl Writer {
     fn run(mut self) -> io::Result<()> {
@@ -148,13 +148,15 @@ impl Writer {
                 }
                 let piece = &rest[..rest.len().min(PIECE_BYTES)];
                 match self.stdout.write(piece) {
+                    Ok(0) => return Err(ErrorKind::WriteZero.into()),
                     Ok(count) => {
                         rest = &rest[count..];
                         self.written.send_modify(|written| *written += count as u64);
                     }
-                    Err(e)
-                        if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => match error.kind() {
+                        ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                        _ => return Err(error),
+                    },
                 }
             }
         }
@@ -167,7 +169,7 @@ impl Writer {
         loop {
             let hurry = self.hurry.load(Ordering::Relaxed);
             let stdout = PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT);
-            match poll(&mut [stdout], PollTimeout::from(PATIENCE)) {
+            match poll(&mut [stdout], PollTimeout::from(PATIENCE_MILLISECONDS)) {
                 Ok(0) if hurry => return Ok(false),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),

@@ -13,7 +13,7 @@ use crate::output;
 const TIMED_OUT: u8 = 3;
 
 /// Waits for the time to run out, a signal to arrive, or the reader of standard output to go away;
-/// sets `hurry` then. A second signal ends the program at once: the server may not answer.
+/// sets `hurry` then. A signal after that ends the program at once: the server may not answer.
 pub(crate) async fn stopped(timeout: Option<Duration>, hurry: Arc<AtomicBool>) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

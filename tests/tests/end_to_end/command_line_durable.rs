@@ -83,6 +83,19 @@ async fn the_next_consumer_takes_over_from_one_that_was_killed() {
 }
 
 #[tokio::test]
+async fn what_is_not_printed_as_it_is_of_no_use_is_acknowledged_too() {
+    let (database, client) = case().await;
+    client.batch_execute("SELECT notify_json('c', '[1, 2, 3]')").await.unwrap();
+    let arguments = ["listen", "c", "--consumer", "worker", "--payload-only"];
+    let mut running = start(&database, &[&arguments[..], &["--max-message-bytes", "5"]].concat());
+    running.wait_for_error_line("event 1 has 9 bytes");
+    acknowledged(&client).await;
+    publish(&client, 1).await;
+    assert_eq!(running.line(), "1");
+    acknowledged(&client).await;
+}
+
+#[tokio::test]
 async fn a_log_is_replayed_from_where_one_says() {
     let (database, client) = case().await;
     publish(&client, 3).await;

@@ -68,9 +68,9 @@ async fn a_reader_that_stalls_holds_up_nobody_and_loses_nothing() {
     let database = Server::shared().database().await;
     let (running, reader) = listen_into_pipe(&database, &["c", "--payload-only"]);
     let expected = publish_much(&database.connect().await).await;
+    let reading = std::thread::spawn(|| read_to_string(reader).unwrap());
     running.signal(Signal::SIGTERM);
-    let printed = read_to_string(reader).unwrap();
-    assert!(printed == expected, "what was received is printed");
+    assert!(reading.join().unwrap() == expected, "what was received is printed");
     assert_eq!(running.finish().0, Some(0));
 }
 
