@@ -8,6 +8,7 @@ mod operations;
 mod partitions;
 mod rights;
 mod statements;
+mod typed;
 mod types;
 
 use notify_json_tests::{Database, Server};

@@ -8,12 +8,16 @@
 //! - `soak durable-consumer URL`: its consumer.
 //! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
+//! - `soak mirror RUNS SEED`: random tables, mirrored from their events.
+//! - `soak watch ROWS ROUNDS`: what row changes cost, beside other triggers.
 //! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
 
 mod drain;
 mod durable;
+mod mirror;
 mod publish;
 mod retention;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +32,7 @@ use notify_json_client::{
 use notify_json_tests::{Database, Fault, Proxy, Server, ServerOptions, memory, next_message};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 use tokio_postgres::Client;
 
 #[tokio::main]
@@ -45,6 +49,8 @@ async fn main() {
         ["durable-consumer", url] => durable::consume(url).await,
         ["drain", events] => drain::run(number(events) as i64).await,
         ["retention", hours] => retention::run(number(hours) as u32).await,
+        ["mirror", runs, seed] => mirror::run(number(runs), number(seed)).await,
+        ["watch", rows, rounds] => watch::run(number(rows), number(rounds)).await,
         ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: soak faults COUNT SEED | slow-reader COUNT | durable EVENTS HITS SEED"),
     }
@@ -87,7 +93,7 @@ async fn faults(count: u64, seed: u64) {
         let subscription = listener.subscribe("numbers").await.expect("the server runs");
         readers.push(tokio::spawn(read_all(subscription)));
     }
-    let sent = watch::Sender::new(0);
+    let sent = Sender::new(0);
     let stop = Arc::new(AtomicBool::new(false));
     let sender = tokio::spawn(send_all(database, sent.clone(), stop.clone(), seed));
 
@@ -125,7 +131,7 @@ async fn one_fault(
     server: &Server,
     proxy: &Proxy,
     listener: &Listener,
-    sent: &watch::Sender<u64>,
+    sent: &Sender<u64>,
 ) {
     let listening = |state: &State| matches!(state, State::Listening);
     listener.state().wait_for(listening).await.expect("the listener runs");
@@ -172,7 +178,7 @@ async fn one_fault(
 /// Sends numbers in order, each once, whatever happens to the server, until told to stop.
 async fn send_all(
     database: Database,
-    sent: watch::Sender<u64>,
+    sent: Sender<u64>,
     stop: Arc<AtomicBool>,
     seed: u64,
 ) -> Client {
