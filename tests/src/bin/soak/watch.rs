@@ -23,9 +23,9 @@ const SCHEMA: &str = "
             'op', lower(TG_OP), 'table', format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME),
             'key', json_build_object('id', NEW.id),
             'changed', (
-                SELECT json_agg(new.key) FROM json_each_text(row_to_json(NEW)) AS new
-                JOIN json_each_text(row_to_json(OLD)) AS old USING (key)
-                WHERE new.value IS DISTINCT FROM old.value),
+                SELECT json_agg(key) FROM json_each_text(row_to_json(NEW)) AS after
+                JOIN json_each_text(row_to_json(OLD)) AS before USING (key)
+                WHERE after.value IS DISTINCT FROM before.value),
             'new', NEW, 'xid', pg_current_xact_id(), 'at', now())::text);
         RETURN NULL;
     END $$;
@@ -96,8 +96,8 @@ pub(crate) async fn run(rows: u64, rounds: u64) {
     client.batch_execute(&fill).await.expect("the server runs");
     // Known from the first call of the library on.
     client.batch_execute("SELECT notify_json('live', '1')").await.expect("the server runs");
-    let limits = "SET notify_json.max_message_bytes = '1GB'; \
-                  SET notify_json.max_transaction_bytes = '2047MB'";
+    let limits = "SET notify_json.max_message_bytes = '1000MB'; \
+                  SET notify_json.max_transaction_bytes = '2000MB'";
     client.batch_execute(limits).await.expect("the server runs");
     let mut seconds = TRIGGERS.map(|_| Vec::new());
     for round in 0..rounds {
