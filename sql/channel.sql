@@ -27,6 +27,7 @@ CREATE FUNCTION notify_json.create_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('create a channel');
     PERFORM notify_json.check_name('channel', create_channel.name);
     IF create_channel.durable IS NULL THEN
         RAISE invalid_parameter_value USING
@@ -44,6 +45,8 @@ BEGIN
             DETAIL = 'Every channel has one policy.',
             HINT = 'Change it with notify_json.alter_channel().';
     END IF;
+    -- What was committed since a channel of this name was dropped is not for the new one.
+    DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
@@ -55,6 +58,7 @@ CREATE FUNCTION notify_json.alter_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('alter a channel');
     IF alter_channel.retention IS NOT NULL THEN
         PERFORM notify_json.check_retention(alter_channel.retention);
     END IF;
@@ -74,11 +78,13 @@ CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a channel');
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);
     END IF;
     DELETE FROM notify_json.event WHERE channel = drop_channel.name;
+    DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.drop_channel(text) IS

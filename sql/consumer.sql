@@ -72,6 +72,7 @@ CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS v
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a consumer');
     DELETE FROM notify_json.consumer
     WHERE channel = drop_consumer.channel AND name = drop_consumer.consumer;
     IF NOT FOUND THEN

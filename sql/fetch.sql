@@ -55,6 +55,7 @@ DECLARE
     last bigint;
     given bigint;
 BEGIN
+    PERFORM notify_json.check_writable('fetch events');
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'max_events is out of range',
@@ -101,6 +102,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('acknowledge events');
     PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
     IF stored IS NULL THEN
@@ -128,6 +130,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     position record;
 BEGIN
+    PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer

@@ -16,7 +16,7 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS
@@ -43,6 +43,7 @@ DECLARE
     since timestamptz := notify_json.running_since();
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('claim a consumer');
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
     IF notify_json.is_held(consumer, claim.channel) THEN
@@ -72,6 +73,7 @@ RETURNS TABLE (held boolean, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('hold a consumer');
     PERFORM notify_json.check_lease(lease);
     UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
     WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch
@@ -92,6 +94,7 @@ CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) R
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('release a consumer');
     UPDATE notify_json.holder SET held_until = '-infinity'
     WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
 END $$;
@@ -108,12 +111,13 @@ DECLARE
     stored notify_json.consumer;
     is_later boolean;
 BEGIN
-    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL
-    THEN
+    PERFORM notify_json.check_writable('acknowledge events');
+    PERFORM notify_json.check_window(ack_position."window");
+    IF ack_position.after IS NULL OR ack_position.after < 0 OR ack_position.told IS NULL THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'position must not be NULL',
-            DETAIL = 'Window, after and told are all needed.',
-            HINT = 'Take them from claim(), read() and renew().';
+            MESSAGE = 'bad argument of ack_position()',
+            DETAIL = 'No argument may be NULL, and after must be at least 0.',
+            HINT = 'Take window, after and told from claim(), read() and renew().';
     END IF;
     -- Until the end of this transaction nobody takes over.
     SELECT * INTO stored FROM notify_json.consumer

@@ -23,6 +23,65 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 -- requires:
 --   schema
 
+-- What may be asked of this server, and in this transaction.
+
+CREATE FUNCTION notify_json.check_writable(what text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = format('cannot %s during recovery', what),
+            DETAIL = 'This server is a standby, which takes no writes of its own.',
+            HINT = 'Connect to the primary.';
+    ELSIF current_setting('transaction_read_only')::boolean THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = format('cannot %s in a read-only transaction', what),
+            DETAIL = 'What this changes is kept in tables, which takes a write.',
+            HINT = 'Begin the transaction READ WRITE.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_writable(text) IS
+'Refuses a standby and a read-only transaction.';
+
+-- The one place that knows how many fields a window has and what each looks like.
+CREATE FUNCTION notify_json.check_window("window" text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE read_only_sql_transaction USING
+            MESSAGE = 'cannot read events during recovery',
+            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
+            HINT = 'Connect to the primary.';
+    END IF;
+    IF "window" ~ '^([0-9]+:[0-9]+:[0-9,]*;[0-9]+;){2}[0-9]+$' THEN
+        BEGIN
+            PERFORM pg_snapshot_xmax(split_part("window", ';', 1)::pg_snapshot)::text::bigint,
+                split_part("window", ';', 2)::bigint,
+                pg_snapshot_xmax(split_part("window", ';', 3)::pg_snapshot)::text::bigint,
+                split_part("window", ';', 4)::bigint,
+                split_part("window", ';', 5)::bigint;
+            RETURN;
+        EXCEPTION WHEN invalid_text_representation OR numeric_value_out_of_range THEN
+            NULL;
+        END;
+    END IF;
+    RAISE invalid_parameter_value USING
+        MESSAGE = 'malformed window',
+        DETAIL = format('It %s; a window looks like 740:745:740,742;40;750:750:;49;50.',
+            coalesce('has ' || octet_length("window") || ' bytes', 'is NULL')),
+        HINT = 'Take it from start(), claim() or read(), as it is.';
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_window(text) IS
+'Refuses a standby, which cannot read by windows, and a text that is not a window.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:20
+-- requires:
+--   check
+
 CREATE TABLE notify_json.channel (
     name text COLLATE "C" PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 63),
     durable boolean NOT NULL,
@@ -52,6 +111,7 @@ CREATE FUNCTION notify_json.create_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('create a channel');
     PERFORM notify_json.check_name('channel', create_channel.name);
     IF create_channel.durable IS NULL THEN
         RAISE invalid_parameter_value USING
@@ -69,6 +129,8 @@ BEGIN
             DETAIL = 'Every channel has one policy.',
             HINT = 'Change it with notify_json.alter_channel().';
     END IF;
+    -- What was committed since a channel of this name was dropped is not for the new one.
+    DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
@@ -80,6 +142,7 @@ CREATE FUNCTION notify_json.alter_channel(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('alter a channel');
     IF alter_channel.retention IS NOT NULL THEN
         PERFORM notify_json.check_retention(alter_channel.retention);
     END IF;
@@ -99,11 +162,13 @@ CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a channel');
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);
     END IF;
     DELETE FROM notify_json.event WHERE channel = drop_channel.name;
+    DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
 
 COMMENT ON FUNCTION notify_json.drop_channel(text) IS
@@ -178,7 +243,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:21
 -- requires:
 --   channel
 
@@ -236,7 +301,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:22
 -- requires:
 --   event
 
@@ -254,7 +319,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:23
 -- requires:
 --   doorbell
 
@@ -279,12 +344,7 @@ DECLARE
     xmax bigint;
     in_progress text;
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE read_only_sql_transaction USING
-            MESSAGE = 'cannot read events during recovery',
-            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
-            HINT = 'Connect to the primary.';
-    END IF;
+    PERFORM notify_json.check_window(previous);
     -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
     -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
     -- its lock; a plain SELECT now and then sees a value of the future.
@@ -332,7 +392,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- requires:
 --   window
 
@@ -390,12 +450,13 @@ DECLARE
     till pg_snapshot;
     last bigint;
 BEGIN
-    IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
-        OR max_event_bytes IS NULL OR max_events < 1
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR max_events IS NULL OR max_bytes IS NULL OR max_event_bytes IS NULL
+        OR after < 0 OR max_events < 1
     THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'bad argument of read()',
-            DETAIL = 'No argument may be NULL, and max_events must be at least 1.',
+            DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
             HINT = 'Take window and after from start() or claim().';
     END IF;
     PERFORM notify_json.check_durable(read.channel);
@@ -526,7 +587,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   read
 
@@ -604,6 +665,7 @@ CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS v
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('drop a consumer');
     DELETE FROM notify_json.consumer
     WHERE channel = drop_consumer.channel AND name = drop_consumer.consumer;
     IF NOT FOUND THEN
@@ -616,7 +678,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   consumer
 
@@ -638,7 +700,7 @@ COMMENT ON FUNCTION notify_json.check_lease(interval) IS
 -- What a client holds in memory may name transactions that a crash has undone, or that another
 -- server never had, and their xids are given out again. So nothing is held across a restart.
 CREATE FUNCTION notify_json.running_since() RETURNS timestamptz
-LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'running_since_wrapper';
 
 COMMENT ON FUNCTION notify_json.running_since() IS
@@ -665,6 +727,7 @@ DECLARE
     since timestamptz := notify_json.running_since();
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('claim a consumer');
     PERFORM notify_json.check_lease(lease);
     PERFORM notify_json.ensure_consumer(consumer, claim.channel);
     IF notify_json.is_held(consumer, claim.channel) THEN
@@ -694,6 +757,7 @@ RETURNS TABLE (held boolean, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('hold a consumer');
     PERFORM notify_json.check_lease(lease);
     UPDATE notify_json.holder SET held_until = clock_timestamp() + lease
     WHERE channel = renew.channel AND name = renew.consumer AND epoch = renew.epoch
@@ -714,6 +778,7 @@ CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) R
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM notify_json.check_writable('release a consumer');
     UPDATE notify_json.holder SET held_until = '-infinity'
     WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
 END $$;
@@ -730,12 +795,13 @@ DECLARE
     stored notify_json.consumer;
     is_later boolean;
 BEGIN
-    IF ack_position."window" IS NULL OR ack_position.after IS NULL OR ack_position.told IS NULL
-    THEN
+    PERFORM notify_json.check_writable('acknowledge events');
+    PERFORM notify_json.check_window(ack_position."window");
+    IF ack_position.after IS NULL OR ack_position.after < 0 OR ack_position.told IS NULL THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'position must not be NULL',
-            DETAIL = 'Window, after and told are all needed.',
-            HINT = 'Take them from claim(), read() and renew().';
+            MESSAGE = 'bad argument of ack_position()',
+            DETAIL = 'No argument may be NULL, and after must be at least 0.',
+            HINT = 'Take window, after and told from claim(), read() and renew().';
     END IF;
     -- Until the end of this transaction nobody takes over.
     SELECT * INTO stored FROM notify_json.consumer
@@ -782,7 +848,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   holder
 
@@ -843,6 +909,7 @@ DECLARE
     last bigint;
     given bigint;
 BEGIN
+    PERFORM notify_json.check_writable('fetch events');
     IF max_events IS NULL OR max_events < 1 THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'max_events is out of range',
@@ -889,6 +956,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     stored notify_json.consumer;
 BEGIN
+    PERFORM notify_json.check_writable('acknowledge events');
     PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
     IF stored IS NULL THEN
@@ -916,6 +984,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     position record;
 BEGIN
+    PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
     SELECT * INTO position FROM notify_json.start(seek.channel, since);
     UPDATE notify_json.consumer
@@ -942,7 +1011,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   fetch
 
@@ -974,12 +1043,13 @@ SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
     consumer.skipped - consumer.told AS skipped,
-    holder.held_until > clock_timestamp() AS held,
+    holder.held_until > clock_timestamp() AND holder.server = running_since AS held,
     holder.held_until,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
 JOIN notify_json.holder USING (channel, name)
+CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
@@ -1009,9 +1079,111 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- requires:
 --   views
+
+-- What replays need to know of events that are gone; consumers are counted for one by one.
+CREATE TABLE notify_json.removal (
+    channel text COLLATE "C" NOT NULL,
+    total bigint NOT NULL,
+    events bigint NOT NULL,
+    last_id bigint NOT NULL,
+    first_xid bigint NOT NULL,
+    last_xid bigint NOT NULL,
+    PRIMARY KEY (channel, total)
+);
+
+COMMENT ON TABLE notify_json.removal IS
+'Batches of events that prune() has removed: a hundredth of a leaf, or those of one call.';
+COMMENT ON COLUMN notify_json.removal.total IS 'Events ever removed from the channel, with these.';
+
+CREATE FUNCTION notify_json.removed(channel text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(max(total), 0) FROM notify_json.removal
+    WHERE removal.channel = removed.channel
+$$;
+
+COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune().';
+
+CREATE FUNCTION notify_json.compact_removals() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    DELETE FROM notify_json.removal
+    WHERE NOT EXISTS (SELECT FROM notify_json.channel WHERE channel.name = removal.channel);
+    WITH old AS (
+        DELETE FROM notify_json.removal USING (
+            SELECT channel, total, row_number() OVER (PARTITION BY channel ORDER BY total DESC) AS age
+            FROM notify_json.removal
+        ) AS ranked
+        WHERE ranked.channel = removal.channel AND ranked.total = removal.total AND age > 1000
+        RETURNING removal.*
+    )
+    INSERT INTO notify_json.removal
+    SELECT channel, max(total), sum(events), max(last_id), min(first_xid), max(last_xid)
+    FROM old GROUP BY channel
+$$;
+
+COMMENT ON FUNCTION notify_json.compact_removals() IS
+'Keeps the last thousand batches of each channel, and the sum of those before.';
+
+-- A mark is SINCE:TOTAL. SINCE is running_since() in microseconds since 1970, TOTAL is removed().
+CREATE FUNCTION notify_json.missed(channel text, in_window text, after bigint, mark text)
+RETURNS TABLE (next_mark text, skipped bigint, restarted boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    since text := (extract(epoch FROM notify_json.running_since()) * 1000000)::bigint;
+    seen pg_snapshot;
+    till pg_snapshot;
+    before bigint;
+BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR mark !~ '^[0-9]{1,18}:[0-9]{1,18}$' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of missed()',
+            DETAIL = 'after is needed, and a mark looks like 1760000000000000:0.',
+            HINT = 'Take the mark from an earlier call, or say NULL.';
+    END IF;
+    seen := split_part(in_window, ';', 1);
+    till := split_part(in_window, ';', 3);
+    PERFORM notify_json.check_durable(missed.channel);
+    next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
+    before := coalesce(split_part(mark, ':', 2)::bigint, split_part(next_mark, ':', 2)::bigint);
+    restarted := split_part(mark, ':', 1) <> since;
+    restarted := coalesce(restarted, false);
+    -- Of a batch that was read in part, all events.
+    SELECT coalesce(sum(events), 0) INTO skipped FROM notify_json.removal
+    WHERE channel = missed.channel AND total > before
+        AND (
+            last_xid >= pg_snapshot_xmax(seen)::text::bigint
+            OR EXISTS (
+                SELECT FROM pg_snapshot_xip(seen) AS xip(xid)
+                WHERE xid::text::bigint BETWEEN first_xid AND last_xid
+            )
+        )
+        AND NOT (last_id <= after AND last_xid < pg_snapshot_xmin(till)::text::bigint);
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json.missed(text, text, bigint, text) IS
+'At most how many events a replay has missed since it had a mark, and whether the server restarted.';
+
+CREATE FUNCTION notify_json.start_after(channel text, id bigint)
+RETURNS TABLE ("window" text, after bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM notify_json.check_durable(channel);
+    RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
+END $$;
+
+COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
+'A position after all events up to an id, whichever transactions published them.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:30
+-- requires:
+--   removal
 
 -- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
 -- removed only events that would stay for much longer than their channel says: those of channels
@@ -1039,6 +1211,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    step bigint;
     removed bigint;
 BEGIN
     IF NOT notify_json.is_expired(empty_leaf.slot) THEN
@@ -1070,6 +1243,17 @@ BEGIN
         WHERE slot = empty_leaf.slot GROUP BY channel, consumer
     ) AS lost
     WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
+    SELECT (max(id) - min(id)) / 100 + 1 INTO step FROM notify_json.event
+    WHERE slot = empty_leaf.slot;
+    INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+    SELECT channel,
+        notify_json.removed(channel) + sum(events) OVER (PARTITION BY channel ORDER BY last_id),
+        events, last_id, first_xid, last_xid
+    FROM (
+        SELECT channel, count(*) AS events, max(id) AS last_id,
+            min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
+        FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
+    ) AS batch;
     SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
     EXECUTE format('TRUNCATE ONLY %s', leaf);
     RETURN removed;
@@ -1110,7 +1294,13 @@ BEGIN
         WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
     ), gone AS (
         DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
-        RETURNING id
+        RETURNING id, xid::text::bigint AS xid
+    ), recorded AS (
+        INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+        SELECT remove_expired.channel,
+            notify_json.removed(remove_expired.channel) + count(*), count(*),
+            max(id), min(xid), max(xid)
+        FROM gone HAVING count(*) > 0
     ), counted AS (
         UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
         WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
@@ -1138,6 +1328,7 @@ DECLARE
     channel record;
     removed bigint := 0;
 BEGIN
+    PERFORM notify_json.check_writable('remove old events');
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
@@ -1175,6 +1366,9 @@ BEGIN
     LOOP
         removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
     END LOOP;
+    IF removed > 0 THEN
+        PERFORM notify_json.compact_removals();
+    END IF;
     RETURN removed;
 END $$;
 
@@ -1183,7 +1377,7 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:31
 -- requires:
 --   prune
 
@@ -1457,12 +1651,14 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:32
 -- requires:
 --   watch
 
 -- Whoever creates the extension decides who may use it.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
+-- The view of consumers asks it in the name of whoever reads the view.
+GRANT EXECUTE ON FUNCTION notify_json.running_since() TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
@@ -1559,7 +1755,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:33
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

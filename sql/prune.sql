@@ -24,6 +24,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    step bigint;
     removed bigint;
 BEGIN
     IF NOT notify_json.is_expired(empty_leaf.slot) THEN
@@ -55,6 +56,17 @@ BEGIN
         WHERE slot = empty_leaf.slot GROUP BY channel, consumer
     ) AS lost
     WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
+    SELECT (max(id) - min(id)) / 100 + 1 INTO step FROM notify_json.event
+    WHERE slot = empty_leaf.slot;
+    INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+    SELECT channel,
+        notify_json.removed(channel) + sum(events) OVER (PARTITION BY channel ORDER BY last_id),
+        events, last_id, first_xid, last_xid
+    FROM (
+        SELECT channel, count(*) AS events, max(id) AS last_id,
+            min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
+        FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
+    ) AS batch;
     SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
     EXECUTE format('TRUNCATE ONLY %s', leaf);
     RETURN removed;
@@ -95,7 +107,13 @@ BEGIN
         WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
     ), gone AS (
         DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
-        RETURNING id
+        RETURNING id, xid::text::bigint AS xid
+    ), recorded AS (
+        INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+        SELECT remove_expired.channel,
+            notify_json.removed(remove_expired.channel) + count(*), count(*),
+            max(id), min(xid), max(xid)
+        FROM gone HAVING count(*) > 0
     ), counted AS (
         UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
         WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
@@ -123,6 +141,7 @@ DECLARE
     channel record;
     removed bigint := 0;
 BEGIN
+    PERFORM notify_json.check_writable('remove old events');
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
@@ -160,6 +179,9 @@ BEGIN
     LOOP
         removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
     END LOOP;
+    IF removed > 0 THEN
+        PERFORM notify_json.compact_removals();
+    END IF;
     RETURN removed;
 END $$;
 

@@ -52,12 +52,13 @@ DECLARE
     till pg_snapshot;
     last bigint;
 BEGIN
-    IF in_window IS NULL OR after IS NULL OR max_events IS NULL OR max_bytes IS NULL
-        OR max_event_bytes IS NULL OR max_events < 1
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR max_events IS NULL OR max_bytes IS NULL OR max_event_bytes IS NULL
+        OR after < 0 OR max_events < 1
     THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'bad argument of read()',
-            DETAIL = 'No argument may be NULL, and max_events must be at least 1.',
+            DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
             HINT = 'Take window and after from start() or claim().';
     END IF;
     PERFORM notify_json.check_durable(read.channel);

@@ -26,12 +26,13 @@ SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
     consumer.skipped - consumer.told AS skipped,
-    holder.held_until > clock_timestamp() AS held,
+    holder.held_until > clock_timestamp() AND holder.server = running_since AS held,
     holder.held_until,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
 JOIN notify_json.holder USING (channel, name)
+CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name

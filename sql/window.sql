@@ -19,12 +19,7 @@ DECLARE
     xmax bigint;
     in_progress text;
 BEGIN
-    IF pg_is_in_recovery() THEN
-        RAISE read_only_sql_transaction USING
-            MESSAGE = 'cannot read events during recovery',
-            DETAIL = 'This server is a standby, whose snapshots list no transactions in progress.',
-            HINT = 'Connect to the primary.';
-    END IF;
+    PERFORM notify_json.check_window(previous);
     -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
     -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
     -- its lock; a plain SELECT now and then sees a value of the future.

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,13 +13,15 @@ use clap::{Args, CommandFactory};
 use notify_json_client::{
     Consumer, Event, Listener, ListenerConfig, Message, Replay, Since, State, Subscription,
 };
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::acks::Acks;
 use crate::connection::Connection;
-use crate::log::{self, Acks, LogPrinter};
-use crate::output::{self, Format};
+use crate::log::{self, LogPrinter};
+use crate::output::{self, Next, Output};
+use crate::print::{self, Format};
+use crate::stop::stopped;
 
 /// Print one JSON object a line for every message, as {"channel":"orders","payload":{…}}.
 ///
@@ -25,6 +29,8 @@ use crate::output::{self, Format};
 /// that is not JSON is printed as {"channel":…,"error":…,"raw":…}. Where messages may be missing,
 /// as after a lost connection, {"channel":…,"gap":{"reason":…}} is printed for every channel
 /// concerned.
+///
+/// A signal ends it once what has been received is printed, or nobody reads it for a second.
 #[derive(Args)]
 pub(crate) struct Listen {
     #[command(flatten)]
@@ -57,7 +63,6 @@ pub(crate) struct Listen {
     max_message_bytes: usize,
 }
 
-const TIMED_OUT: u8 = 3;
 pub(crate) const GAP: u8 = 4;
 
 enum Log {
@@ -69,10 +74,10 @@ impl Listen {
     pub(crate) async fn run(mut self) -> Result<ExitCode> {
         let mut named = HashSet::new();
         self.channels.retain(|channel| named.insert(channel.clone()));
-        // In a task of its own, since printing waits for whoever reads standard output.
-        let mut stopped = tokio::spawn(stopped(self.timeout));
+        let hurry = Arc::new(AtomicBool::new(false));
+        let mut stopped = tokio::spawn(stopped(self.timeout, hurry.clone()));
         if self.consumer.is_some() || self.since.is_some() {
-            return self.print_log(stopped).await;
+            return self.print_log(stopped, hurry).await;
         }
         let (listener, mut subscription) = tokio::select! {
             connected = self.connect() => connected?,
@@ -90,13 +95,20 @@ impl Listen {
             channels: &self.channels,
             fail_on_gap: self.fail_on_gap,
         };
-        match printer.print_all(&mut subscription).await? {
-            Some(code) => Ok(code),
-            None => stopped.await?,
+        let mut out = Output::start(hurry)?;
+        let ended = printer.print_all(&mut subscription, &mut out).await;
+        let (_, written) = out.finish().await;
+        match (ended?, written?) {
+            (Some(code), ()) => Ok(code),
+            (None, ()) => stopped.await?,
         }
     }
 
-    async fn print_log(&self, mut stopped: JoinHandle<Result<ExitCode>>) -> Result<ExitCode> {
+    async fn print_log(
+        &self,
+        mut stopped: JoinHandle<Result<ExitCode>>,
+        hurry: Arc<AtomicBool>,
+    ) -> Result<ExitCode> {
         let [channel] = &self.channels[..] else {
             let text = "--consumer and --since read one channel";
             crate::Arguments::command().error(ErrorKind::TooManyValues, text).exit();
@@ -124,9 +136,10 @@ impl Listen {
             opened = opened => opened?,
             code = &mut stopped => return code?,
         };
+        let out = Output::start(hurry)?;
         match log {
-            Log::Consumer(consumer) => printer.print_all(consumer, stopped).await,
-            Log::Replay(replay) => printer.print_all(replay, stopped).await,
+            Log::Consumer(consumer) => printer.print_all(consumer, out, stopped).await,
+            Log::Replay(replay) => printer.print_all(replay, out, stopped).await,
         }
     }
 
@@ -166,32 +179,6 @@ async fn say_when_lost(mut state: watch::Receiver<State>) {
     }
 }
 
-/// Waits for the time to run out or a signal to arrive. A second signal ends the program at once:
-/// whoever reads standard output may never go on.
-async fn stopped(timeout: Option<Duration>) -> Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let timed_out = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = timed_out => return Ok(TIMED_OUT.into()),
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        std::process::exit(1);
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
 struct Printer<'a> {
     format: Format,
     /// Messages still to print; `None` for all.
@@ -202,26 +189,30 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// Prints until the last message that was asked for, or a gap that shall end it; `None` if the
-    /// stream ended before.
+    /// stream or the output ended before.
     async fn print_all(
         &mut self,
         subscription: &mut Subscription<Message>,
+        out: &mut Output,
     ) -> Result<Option<ExitCode>> {
         while self.remaining != Some(0) {
-            match subscription.recv().await {
-                Some(Ok(Event::Message(message))) => output::print_message(&message, self.format)?,
-                Some(Ok(Event::Gap(gap))) => {
-                    output::print_gap(&gap, self.channels, self.format)?;
+            match out.next(subscription.recv()).await {
+                Next::Item(Some(Ok(Event::Message(message)))) => {
+                    print::message(out, &message, None, self.format)?;
+                }
+                Next::Item(Some(Ok(Event::Gap(gap)))) => {
+                    print::gap(out, &gap, self.channels, self.format)?;
                     if self.fail_on_gap {
                         return Ok(Some(GAP.into()));
                     }
                     continue;
                 }
-                Some(Err(error)) if error.raw().is_some() => {
-                    output::print_error(&error, self.format)?;
+                Next::Item(Some(Err(error))) if error.raw().is_some() => {
+                    print::error(out, &error, self.format)?;
                 }
-                Some(Err(error)) => return Err(error.into()),
-                None => return Ok(None),
+                Next::Item(Some(Err(error))) => return Err(error.into()),
+                Next::Written => continue,
+                Next::Item(None) | Next::Over => return Ok(None),
             }
             self.remaining = self.remaining.map(|remaining| remaining - 1);
         }

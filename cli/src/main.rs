@@ -1,11 +1,15 @@
 //! `notify-json`: listen to and publish JSON through PostgreSQL.
 
+mod acks;
 mod connection;
 mod listen;
 mod log;
 mod manage;
 mod output;
+mod print;
+mod progress;
 mod publish;
+mod stop;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -41,7 +45,7 @@ enum Command {
 /// What is not an error itself, such as a `.pgpass` that others may read.
 const QUIET: &str = "off,notify_json_client::connect=warn";
 
-// Not on the main thread, which a slow reader of standard output holds up.
+// A thread that prepares lines, and one that reads from the server.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -49,7 +49,7 @@ pub(crate) struct Prune {
 impl Channels {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let sql = "SELECT to_json(c)::text FROM notify_json.channels AS c ORDER BY name";
-        print(query(&self.connection, sql, &[]).await?)
+        print(query(&self.connection, sql, &[], "SELECT on its view channels").await?)
     }
 }
 
@@ -57,16 +57,17 @@ impl Consumers {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let sql = "SELECT to_json(c)::text FROM notify_json.consumers AS c \
                    WHERE channel = coalesce($1, channel) ORDER BY channel, consumer";
-        print(query(&self.connection, sql, &[(&self.channel, Type::TEXT)]).await?)
+        let channel: Parameter<'_> = (&self.channel, Type::TEXT);
+        print(query(&self.connection, sql, &[channel], "SELECT on its view consumers").await?)
     }
 }
 
 impl Seek {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let sql = "SELECT notify_json.seek($1, $2, $3)::text";
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        let parameters: [Parameter<'_>; 3] =
             [(&self.consumer, Type::TEXT), (&self.channel, Type::TEXT), (&self.to, Type::TEXT)];
-        query(&self.connection, sql, &parameters).await?;
+        query(&self.connection, sql, &parameters, "EXECUTE on its function seek").await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -74,29 +75,41 @@ impl Seek {
 impl Prune {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let sql = "SELECT json_build_object('removed', notify_json.prune())::text";
-        print(query(&self.connection, sql, &[]).await?)
+        print(query(&self.connection, sql, &[], "EXECUTE on its function prune").await?)
     }
 }
 
-/// Runs a query in a connection of its own.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Runs a query in a connection of its own. It needs USAGE on the schema, and what `needs` says.
 async fn query(
     connection: &Connection,
     sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
+    parameters: &[Parameter<'_>],
+    needs: &str,
 ) -> Result<Vec<Row>> {
     let (client, connection): (Client, _) =
         notify_json_client::connect(connection.string()).await?;
     let connection = tokio::spawn(connection);
-    let rows = client.query_typed(sql, parameters).await.map_err(explained)?;
+    let rows = client.query_typed(sql, parameters).await;
+    let rows = rows.map_err(|error| explained(error, needs))?;
     drop(client);
     connection.await??;
     Ok(rows)
 }
 
-/// What the server says, with its detail and hint.
-fn explained(error: tokio_postgres::Error) -> anyhow::Error {
+/// What the server says, with its detail and hint, or what to do where it does not say that.
+fn explained(error: tokio_postgres::Error, needs: &str) -> anyhow::Error {
     let Some(db) = error.as_db_error() else { return error.into() };
-    let parts = [Some(db.message()), db.detail(), db.hint()];
+    let needs = format!("The role needs USAGE on schema notify_json and {needs}.");
+    let hint = match db.code().code() {
+        "42501" => Some(&*needs),
+        "3F000" | "42P01" | "42883" => {
+            Some("The database lacks the extension: CREATE EXTENSION notify_json")
+        }
+        _ => db.hint(),
+    };
+    let parts = [Some(db.message()), db.detail(), hint];
     anyhow::anyhow!(parts.into_iter().flatten().collect::<Vec<_>>().join("\n"))
 }
 

@@ -1,133 +1,208 @@
-//! Lines on standard output.
+//! Standard output, written by a thread of its own: who reads it slowly, or not at all, holds up
+//! nothing else. And standard error.
 
-use std::io::{self, Write};
-use std::time::SystemTime;
+use std::fs::File;
+use std::future::{Future, pending};
+use std::io::{self, ErrorKind, Write};
+use std::mem::take;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
-use notify_json_client::{Error, Gap, Message, Position};
-use serde::de::IgnoredAny;
-use serde_json::json;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// How a message becomes a line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// `{"channel":"orders","payload":{…}}`
-    Object,
-    /// The payload alone.
-    PayloadOnly,
+use crate::progress::beside;
+
+/// Takes what is printed, and has it written in this order.
+pub(crate) struct Output {
+    /// What the thread has not been given yet.
+    buffer: Vec<u8>,
+    /// Bytes ever printed.
+    printed: u64,
+    /// Whether the last thing that `next` said is that all of them are written.
+    is_written: bool,
+    batches: mpsc::Sender<Vec<u8>>,
+    written: watch::Receiver<u64>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
-/// Where an event is in the log of its channel.
-pub(crate) struct Place<'a> {
-    pub(crate) id: i64,
-    pub(crate) published_at: SystemTime,
-    pub(crate) position: Option<&'a Position>,
+/// What comes next for a program that prints.
+pub(crate) enum Next<T> {
+    /// Something to print.
+    Item(T),
+    /// Nothing for the moment, and all that was printed is written.
+    Written,
+    /// Nothing will be written any more; [`Output::finish`] says why.
+    Over,
 }
 
-/// Prints one message and flushes it.
-pub(crate) fn print_message(message: &Message, format: Format) -> io::Result<()> {
-    print_json(message, None, format)
+/// Nothing more is printed while so much waits for the thread, which has as much in its hands.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+impl Output {
+    /// Writes until told to `hurry`: then only as long as somebody reads.
+    pub(crate) fn start(hurry: Arc<AtomicBool>) -> io::Result<Self> {
+        let (batches, receiver) = mpsc::channel(1);
+        let (sender, written) = watch::channel(0);
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let writer = Writer { stdout, batches: receiver, written: sender, hurry };
+        let thread = thread::Builder::new().spawn(|| writer.run())?;
+        Ok(Self { buffer: Vec::new(), printed: 0, is_written: true, batches, written, thread })
+    }
+
+    /// Bytes ever printed.
+    pub(crate) fn printed(&self) -> u64 {
+        self.printed
+    }
+
+    /// How many of them are written.
+    pub(crate) fn written(&self) -> u64 {
+        *self.written.borrow()
+    }
+
+    /// Whether [`next`](Self::next) has said that all of them are, and nothing since.
+    pub(crate) fn is_written(&self) -> bool {
+        self.is_written
+    }
+
+    /// Waits for the next thing to print, and has written meanwhile what is printed.
+    pub(crate) async fn next<T>(&mut self, item: impl Future<Output = T>) -> Next<T> {
+        let mut item = pin!(item);
+        loop {
+            tokio::select! {
+                biased;
+                item = &mut item, if self.buffer.len() < MAX_BUFFER_BYTES => {
+                    self.is_written = false;
+                    return Next::Item(item);
+                }
+                room = self.batches.reserve(), if !self.buffer.is_empty() => match room {
+                    Ok(room) => room.send(take(&mut self.buffer)),
+                    Err(_) => return Next::Over,
+                },
+                Ok(_) = self.written.wait_for(|&written| written == self.printed),
+                    if !self.is_written =>
+                {
+                    self.is_written = true;
+                    return Next::Written;
+                }
+                () = self.batches.closed() => return Next::Over,
+            }
+        }
+    }
+
+    /// Waits until all is written, or nobody reads it. Returns how many bytes were written.
+    pub(crate) async fn finish(mut self) -> (u64, io::Result<()>) {
+        if !self.buffer.is_empty() {
+            // If that fails, the thread says why.
+            let _ = self.batches.send(self.buffer).await;
+        }
+        drop(self.batches);
+        while self.written.changed().await.is_ok() {}
+        let written = *self.written.borrow();
+        let result = self.thread.join().expect("it does not panic");
+        if result.is_ok() && written < self.printed {
+            let missing = self.printed - written;
+            complain(format_args!("nobody reads standard output: {missing} bytes are missing"));
+        }
+        (written, result)
+    }
 }
 
-/// Prints one event of a durable channel and flushes it.
-pub(crate) fn print_event(message: &Message, place: Place<'_>, format: Format) -> io::Result<()> {
-    print_json(message, Some(place), format)
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        self.printed += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-fn print_json(message: &Message, place: Option<Place<'_>>, format: Format) -> io::Result<()> {
-    let json = match message.decode::<IgnoredAny>().and_then(|_| message.json()) {
-        Ok(json) => json,
-        Err(error) => return print_error(&error, format),
-    };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match format {
-        Format::Object => {
-            write!(out, r#"{{"channel":{},"#, quoted(message.channel()))?;
-            if let Some(Place { id, published_at, position }) = place {
-                let time = humantime::format_rfc3339_micros(published_at);
-                write!(out, r#""id":{id},"published_at":"{time}","#)?;
-                if let Some(position) = position {
-                    write!(out, r#""position":"{position}","#)?;
+/// The thread.
+struct Writer {
+    stdout: File,
+    batches: mpsc::Receiver<Vec<u8>>,
+    written: watch::Sender<u64>,
+    hurry: Arc<AtomicBool>,
+}
+
+/// What a pipe takes without waiting once there is room in it: `PIPE_BUF` of Linux.
+const PIECE_BYTES: usize = 4096;
+
+/// In a hurry, how long to wait at least for somebody to read, and at most twice as long.
+const PATIENCE_MILLISECONDS: u16 = 1_000;
+
+impl Writer {
+    fn run(mut self) -> io::Result<()> {
+        while let Some(batch) = self.batches.blocking_recv() {
+            let mut rest = &batch[..];
+            while !rest.is_empty() {
+                if !self.is_read()? {
+                    return Ok(());
+                }
+                let piece = &rest[..rest.len().min(PIECE_BYTES)];
+                match self.stdout.write(piece) {
+                    Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        rest = &rest[count..];
+                        self.written.send_modify(|written| *written += count as u64);
+                    }
+                    Err(error) => match error.kind() {
+                        ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                        _ => return Err(error),
+                    },
                 }
             }
-            write!(out, r#""payload":"#)?;
-            write_in_one_line(&mut out, json)?;
-            writeln!(out, "}}")?;
         }
-        Format::PayloadOnly => {
-            write_in_one_line(&mut out, json)?;
-            writeln!(out)?;
+        Ok(())
+    }
+
+    /// Waits until a piece can be written; `false` if it is in a hurry and nobody reads. A write
+    /// that waits could not be called off, and nobody would know how far it has come.
+    fn is_read(&self) -> io::Result<bool> {
+        loop {
+            let hurry = self.hurry.load(Ordering::Relaxed);
+            let stdout = PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT);
+            match poll(&mut [stdout], PollTimeout::from(PATIENCE_MILLISECONDS)) {
+                Ok(0) if hurry => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    out.flush()
 }
 
-/// Prints a message of no use: as an object with its raw text, or, where only payloads may be
-/// printed, to standard error.
-pub(crate) fn print_error(error: &Error, format: Format) -> io::Result<()> {
-    let channel = error.channel().unwrap_or_default();
-    let text = match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+/// Ends when the reader of standard output is gone, as after `| head`. Of a file that never happens.
+pub(crate) async fn reader_gone() {
+    let (gone, wait) = oneshot::channel();
+    let watch = move || {
+        let stdout = io::stdout();
+        // Asks for nothing, and so waits for what cannot be left out: that it is closed.
+        let mut stdout = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        loop {
+            match poll(&mut stdout, PollTimeout::NONE) {
+                Ok(_) => return gone.send(()),
+                Err(Errno::EINTR) => {}
+                // It turns out at the next write.
+                Err(_) => return Ok(()),
+            }
+        }
     };
-    match format {
-        Format::Object => {
-            let (channel, text) = (quoted(channel), quoted(&text));
-            let raw = error.raw().map_or(serde_json::Value::Null, quoted);
-            let mut out = io::stdout().lock();
-            writeln!(out, r#"{{"channel":{channel},"error":{text},"raw":{raw}}}"#)?;
-            out.flush()
-        }
-        Format::PayloadOnly => {
-            complain(format_args!("{channel}: {text}"));
-            Ok(())
-        }
+    if thread::Builder::new().spawn(watch).is_err() || wait.await.is_err() {
+        pending::<()>().await;
     }
-}
-
-/// Prints that messages may be missing, once for each channel concerned.
-pub(crate) fn print_gap(gap: &Gap, subscribed: &[String], format: Format) -> io::Result<()> {
-    if format == Format::PayloadOnly {
-        complain(format_args!("gap: {gap}"));
-        return Ok(());
-    }
-    let (channels, gap) = match gap {
-        Gap::Reconnected { down_for } => {
-            let seconds = down_for.as_secs_f64();
-            (subscribed, json!({"reason": "reconnected", "down_for_seconds": seconds}))
-        }
-        Gap::Lagged { missed } => (subscribed, json!({"reason": "lagged", "missed": missed})),
-        Gap::Expired { skipped } => (subscribed, json!({"reason": "expired", "skipped": skipped})),
-        Gap::Incomplete { channel, received, count } => {
-            let gap = json!({"reason": "incomplete", "received": received, "count": count});
-            (std::slice::from_ref(channel), gap)
-        }
-        gap => (subscribed, json!({"reason": gap.to_string()})),
-    };
-    let mut out = io::stdout().lock();
-    for channel in channels {
-        writeln!(out, r#"{{"channel":{},"gap":{gap}}}"#, quoted(channel))?;
-    }
-    out.flush()
-}
-
-/// JSON strings hold no raw line breaks, so those of a valid text are white space.
-fn write_in_one_line(out: &mut impl Write, json: &str) -> io::Result<()> {
-    let mut pieces = json.split(['\n', '\r']);
-    out.write_all(pieces.next().unwrap_or_default().as_bytes())?;
-    for piece in pieces {
-        out.write_all(b" ")?;
-        out.write_all(piece.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn quoted(text: &str) -> serde_json::Value {
-    text.into()
 }
 
 /// Says something on standard error, if anybody still reads that.
 pub(crate) fn complain(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "notify-json: {text}");
+    beside(|| drop(writeln!(io::stderr(), "notify-json: {text}")));
 }
 
 /// Whether the reader of standard output is gone, as after `| head`.

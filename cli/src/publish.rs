@@ -8,7 +8,6 @@ use clap::{Args, CommandFactory};
 use notify_json_client::publish_json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, stdin};
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
 use crate::connection::Connection;
 
@@ -70,13 +69,7 @@ impl Publish {
     }
 
     async fn send(&self, client: &Client, json: &str) -> Result<()> {
-        match publish_json(client, &self.channel, json).await {
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_FUNCTION) => Err(error)
-                .context(
-                    "the database lacks the extension, or its schema is not in the search_path: \
-                     CREATE EXTENSION notify_json",
-                ),
-            result => result.map(drop).map_err(Into::into),
-        }
+        publish_json(client, &self.channel, json).await?;
+        Ok(())
     }
 }

@@ -128,6 +128,18 @@ impl Error {
         Self::postgres(kind, text, source)
     }
 
+    /// An error of a call of the extension, with what to do where the server does not say it.
+    pub(crate) fn call(text: &str, needs: &str, source: tokio_postgres::Error) -> Self {
+        let advice = match source.code().map(SqlState::code) {
+            Some("42501") => format!("the role needs {needs}"),
+            Some("3F000" | "42883") => "the database lacks the extension, or its schema is not in \
+                                        the search_path: CREATE EXTENSION notify_json"
+                .to_owned(),
+            _ => return Self::query(text, source),
+        };
+        Self::query(&format!("{text}: {advice}"), source)
+    }
+
     pub(crate) fn postgres(kind: ErrorKind, text: &str, source: tokio_postgres::Error) -> Self {
         Self::new(kind, text).build(|e| e.source = Some(Source::Postgres(source)))
     }

@@ -39,11 +39,16 @@ pub enum Gap {
         /// Messages dropped, the oldest first.
         missed: u64,
     },
-    /// Retention has removed events of a durable channel before the consumer acknowledged them.
+    /// Retention has removed events of a durable channel before the consumer acknowledged them, or
+    /// before a replay came to them.
     Expired {
-        /// Events removed.
+        /// Events removed: exactly for a consumer, at most for a replay.
         skipped: u64,
     },
+    /// The server was restarted, or another one has taken its place, and a replay goes on after the
+    /// highest id that it had read. Events with lower ids may be missing whose transactions
+    /// committed in the last moments before. Consumers miss nothing.
+    Restarted,
     /// A message arrived in part.
     Incomplete {
         /// The channel of the message.
@@ -65,8 +70,9 @@ impl fmt::Display for Gap {
                 write!(f, "{missed} messages dropped, since the subscriber was too slow")
             }
             Self::Expired { skipped } => {
-                write!(f, "{skipped} events removed by retention before they were acknowledged")
+                write!(f, "{skipped} events removed by retention before they were read")
             }
+            Self::Restarted => f.write_str("server restarted; events may be missing"),
             Self::Incomplete { channel, received, count } => {
                 write!(f, "{received} of {count} frames of a message received on {channel:?}")
             }

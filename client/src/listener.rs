@@ -179,7 +179,10 @@ impl Listener {
 
     /// The events of a durable channel for a reader without a name, which the server does not
     /// remember: the program may, by the [`Position`](crate::Position) of the last event it took.
-    /// Events that retention has removed are missing without a gap, which only consumers get.
+    ///
+    /// Where retention has removed events before it came to them it yields
+    /// [`Gap::Expired`](crate::Gap::Expired), and where the server was restarted or replaced
+    /// [`Gap::Restarted`](crate::Gap::Restarted); it goes on after either.
     ///
     /// # Errors
     /// As [`consume`](Self::consume).

@@ -2,6 +2,7 @@
 
 mod entry;
 mod inbox;
+mod missed;
 mod position;
 mod queries;
 mod reader;

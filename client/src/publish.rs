@@ -58,5 +58,7 @@ where
         )
         .await
         .and_then(|row| row.try_get(0))
-        .map_err(|error| Error::query("notify_json() failed", error))
+        .map_err(|error| {
+            Error::call("notify_json() failed", "EXECUTE on function notify_json", error)
+        })
 }

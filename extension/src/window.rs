@@ -22,10 +22,11 @@ thread_local! {
 #[pg_extern(sql = false)]
 fn running_since() -> Result<Option<TimestampWithTimeZone>, pgrx::spi::Error> {
     if RUNNING_SINCE.get().is_none() {
-        RUNNING_SINCE.set(Spi::get_one(
-            "SELECT backend_start FROM pg_catalog.pg_stat_activity
-             WHERE backend_type = 'checkpointer'",
-        )?);
+        let sql = "SELECT backend_start FROM pg_catalog.pg_stat_activity
+                   WHERE backend_type = 'checkpointer'";
+        // Spi::get_one() would take an xid, which a standby has not.
+        let started = Spi::connect(|client| client.select(sql, Some(1), &[])?.first().get_one());
+        RUNNING_SINCE.set(started?);
     }
     Ok(RUNNING_SINCE.get())
 }

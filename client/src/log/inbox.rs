@@ -26,13 +26,15 @@ pub(super) enum Item {
 pub(super) struct Event {
     pub(super) entry: Entry,
     pub(super) window: Arc<str>,
+    pub(super) mark: Arc<str>,
     pub(super) hold: Option<Arc<Hold>>,
     pub(super) told: i64,
 }
 
 impl Event {
     pub(super) fn position(&self) -> Position {
-        Position { window: self.window.clone(), after: self.entry.id }
+        let (window, mark) = (self.window.clone(), self.mark.clone());
+        Position { window, after: self.entry.id, mark }
     }
 }
 
@@ -115,9 +117,9 @@ impl Inbox {
                 continue;
             };
             self.handle.shared.counters.delivered.add(1);
-            let window = batch.page.window.clone();
+            let (window, mark) = (batch.page.window.clone(), batch.mark.clone());
             let (hold, told) = (batch.hold.clone(), batch.told);
-            return Some(Item::Event(Event { entry, window, hold, told }));
+            return Some(Item::Event(Event { entry, window, mark, hold, told }));
         }
     }
 

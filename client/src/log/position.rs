@@ -10,18 +10,20 @@ use crate::{Error, ErrorKind};
 /// The place of an event in the log of its channel, to go on after it in another run.
 ///
 /// Opaque, but printable: `Display` and `FromStr` are each other's inverse. It means something only
-/// to the database that it comes from, and to standbys and copies of its files.
+/// to the database that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// As the server names it.
     pub(crate) window: Arc<str>,
     /// The last event taken of it.
     pub(crate) after: i64,
+    /// What was gone by then, as the server names it; empty for a consumer, which has a row for it.
+    pub(crate) mark: Arc<str>,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.after, self.window)
+        write!(f, "{}@{}@{}", self.after, self.window, self.mark)
     }
 }
 
@@ -31,15 +33,22 @@ impl FromStr for Position {
     /// Reads what `Display` wrote. What else is wrong with it, the server says.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
-            let text = "not a position in a log: it looks like 42@740:745:740,742;40;750:750:;49";
+            let text = "not a position in a log: it looks like \
+                        42@740:745:740,742;40;750:750:;48;49@1760000000000000:0";
             Error::new(ErrorKind::Config, text)
         };
-        let (after, window) = text.split_once('@').ok_or_else(bad)?;
-        let of_windows = |c: char| c.is_ascii_digit() || ":,;".contains(c);
-        if !window.chars().all(of_windows) {
+        let [after, window, mark] = text.split('@').collect::<Vec<_>>()[..] else {
+            return Err(bad());
+        };
+        let is_window = window.chars().all(|c| c.is_ascii_digit() || ":,;".contains(c));
+        let is_mark = mark
+            .split_once(':')
+            .is_some_and(|(since, total)| [since, total].iter().all(|n| n.parse::<i64>().is_ok()));
+        if !is_window || !is_mark {
             return Err(bad());
         }
-        Ok(Self { window: window.into(), after: after.parse().map_err(|_| bad())? })
+        let after = after.parse().map_err(|_| bad())?;
+        Ok(Self { window: window.into(), after, mark: mark.into() })
     }
 }
 
@@ -74,9 +83,19 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written() {
-        let text = "42@740:745:740,742;40;750:750:;49";
+        let text = "42@740:745:740,742;40;750:750:;48;49@1760000000000000:0";
         assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
-        for bad in ["", "42", "@", "x@1:1:;0", "42@1:1:;0'", "42@ "] {
+        for bad in [
+            "",
+            "42",
+            "@@",
+            "42@1:1:;0",
+            "x@1:1:;0@1:1",
+            "42@1:1:;0'@1:1",
+            "42@ @1:1",
+            "42@@1",
+            "42@@1:x",
+        ] {
             assert_eq!(bad.parse::<Position>().unwrap_err().kind(), ErrorKind::Config, "{bad}");
         }
     }

@@ -14,6 +14,13 @@ use crate::{Error, channel};
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// An error of a call of one of the functions.
+pub(super) fn refused(text: &str, error: tokio_postgres::Error) -> Error {
+    let needs = "USAGE on schema notify_json and EXECUTE on its functions attend, claim, renew, \
+                 release, read, start, start_after, missed, ack_position and prune";
+    Error::call(text, needs, error)
+}
+
 /// A consumer in the hands of this client.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
@@ -46,7 +53,7 @@ pub(super) struct Entry {
 
 /// Listens for doorbells, and has them rung.
 pub(super) async fn attend(client: &Client, channel: &str) -> Result<(), Error> {
-    let failed = |error| Error::query("cannot listen for news of the channel", error);
+    let failed = |error| refused("cannot listen for news of the channel", error);
     client.batch_execute(&format!("LISTEN {}", channel::quote(channel))).await.map_err(failed)?;
     let attend = "SELECT notify_json.attend($1)";
     client.query_typed(attend, &[(&channel, Type::TEXT)]).await.map_err(failed)?;
@@ -74,7 +81,7 @@ pub(super) async fn claim(
         })
     };
     rows.and_then(|rows| rows.first().map(claim).transpose())
-        .map_err(|error| Error::query("cannot claim the consumer", error))
+        .map_err(|error| refused("cannot claim the consumer", error))
 }
 
 /// Holds the consumer for longer; returns the events ever skipped, or `None` if it is lost.
@@ -95,7 +102,7 @@ pub(super) async fn renew(
     answer
         .and_then(|row| Ok((row.try_get::<_, bool>(0)?, row.try_get(1)?)))
         .map(|(held, skipped)| held.then_some(skipped))
-        .map_err(|error| Error::query("cannot hold the consumer", error))
+        .map_err(|error| refused("cannot hold the consumer", error))
 }
 
 /// Lets others have the consumer at once.
@@ -104,7 +111,7 @@ pub(super) async fn release(client: &Client, hold: &Hold) -> Result<(), Error> {
     let parameters: [Parameter<'_>; 3] =
         [(&&*hold.consumer, Type::TEXT), (&&*hold.channel, Type::TEXT), (&hold.epoch, Type::INT8)];
     let released = client.query_typed(sql, &parameters).await;
-    released.map(drop).map_err(|error| Error::query("cannot release the consumer", error))
+    released.map(drop).map_err(|error| refused("cannot release the consumer", error))
 }
 
 /// The position that a replay starts from.
@@ -128,7 +135,50 @@ pub(super) async fn start(
         }
     };
     row.and_then(|row| position(&row, 0))
-        .map_err(|error| Error::query("cannot start to read the channel", error))
+        .map_err(|error| refused("cannot start to read the channel", error))
+}
+
+/// The position after all events up to an id.
+pub(super) async fn start_after(
+    client: &Client,
+    channel: &str,
+    id: i64,
+) -> Result<Position, Error> {
+    let sql = "SELECT \"window\", after FROM notify_json.start_after($1, $2)";
+    let row = client.query_typed_one(sql, &[(&channel, Type::TEXT), (&id, Type::INT8)]).await;
+    row.and_then(|row| position(&row, 0))
+        .map_err(|error| refused("cannot go on to read the channel", error))
+}
+
+/// What a replay has missed since its position was marked.
+pub(super) struct Missed {
+    pub(super) mark: Arc<str>,
+    /// At most how many events retention has removed.
+    pub(super) skipped: i64,
+    /// Whether the position is of another life of the server, or of another server.
+    pub(super) restarted: bool,
+}
+
+/// Marks the position, and says what a replay has missed since it was marked before.
+pub(super) async fn missed(
+    client: &Client,
+    channel: &str,
+    from: &Position,
+) -> Result<Missed, Error> {
+    let sql = "SELECT next_mark, skipped, restarted \
+               FROM notify_json.missed($1, $2, $3, nullif($4, ''))";
+    let parameters: [Parameter<'_>; 4] = [
+        (&channel, Type::TEXT),
+        (&&*from.window, Type::TEXT),
+        (&from.after, Type::INT8),
+        (&&*from.mark, Type::TEXT),
+    ];
+    let missed = |row: Row| {
+        let mark = row.try_get::<_, &str>(0)?.into();
+        Ok(Missed { mark, skipped: row.try_get(1)?, restarted: row.try_get(2)? })
+    };
+    let row = client.query_typed_one(sql, &parameters).await;
+    row.and_then(missed).map_err(|error| refused("cannot tell what was missed", error))
 }
 
 /// The next events; none if there is nothing new.
@@ -139,7 +189,7 @@ pub(super) async fn read(
     settings: &Settings,
     max_event_bytes: usize,
 ) -> Result<Page, Error> {
-    let failed = |error| Error::query("cannot read the channel", error);
+    let failed = |error| refused("cannot read the channel", error);
     let sql = "SELECT * FROM notify_json.read($1, $2, $3, $4, $5, $6)";
     let count = i32::try_from(settings.page_events).unwrap_or(i32::MAX);
     let bytes = i64::try_from(settings.page_bytes).unwrap_or(i64::MAX);
@@ -164,11 +214,12 @@ pub(super) async fn prune(client: &Client) -> Result<i64, Error> {
     let removed = client.query_typed_one("SELECT notify_json.prune()", &[]).await;
     removed
         .and_then(|row| row.try_get(0))
-        .map_err(|error| Error::query("cannot remove old events", error))
+        .map_err(|error| refused("cannot remove old events", error))
 }
 
 fn position(row: &Row, column: usize) -> Result<Position, tokio_postgres::Error> {
-    Ok(Position { window: row.try_get::<_, &str>(column)?.into(), after: row.try_get(column + 1)? })
+    let window = row.try_get::<_, &str>(column)?.into();
+    Ok(Position { window, after: row.try_get(column + 1)?, mark: "".into() })
 }
 
 fn entry(row: &Row) -> Result<Entry, tokio_postgres::Error> {

@@ -33,6 +33,8 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) page: Page,
+    /// Of the position before it.
+    pub(super) mark: Arc<str>,
     /// `None` for a replay.
     pub(super) hold: Option<Arc<Hold>>,
     /// Events skipped, as told before this page.
@@ -45,7 +47,7 @@ pub(super) struct Lease {
     pub(super) hold: Arc<Hold>,
     pub(super) until: Instant,
     /// Events that retention has ever removed before they were acknowledged.
-    skipped: i64,
+    pub(super) skipped: i64,
 }
 
 /// What is read.
@@ -66,11 +68,21 @@ pub(super) struct Reader {
 }
 
 /// How far has been read, which is further than what is acknowledged.
-struct Place {
-    position: Position,
+pub(super) struct Place {
+    pub(super) position: Position,
     /// Events skipped that the program was told of.
-    told: i64,
+    pub(super) told: i64,
     hold: Option<Arc<Hold>>,
+    /// The highest id read; `None` before the first event.
+    pub(super) newest: Option<i64>,
+    /// When a replay last asked what it has missed.
+    pub(super) asked: Option<Instant>,
+}
+
+impl Place {
+    pub(super) fn new(position: Position, told: i64, hold: Option<Arc<Hold>>) -> Self {
+        Self { position, told, hold, newest: None, asked: None }
+    }
 }
 
 /// How often one that waits for a consumer asks for it.
@@ -181,10 +193,15 @@ impl Reader {
     /// The place to go on from: the one before a lost connection, if it is still ours.
     async fn take_place(&self, client: &Client, before: Option<Place>) -> Result<Place, Error> {
         let consumer = match (&self.source, before) {
-            (Source::Replay(_), Some(before)) => return Ok(before),
+            (Source::Replay(_), Some(before)) => return Ok(Place { asked: None, ..before }),
+            (Source::Replay(Since::After(position)), None) => {
+                let newest = Some(position.after);
+                return Ok(Place { newest, ..Place::new(position.clone(), 0, None) });
+            }
             (Source::Replay(since), None) => {
-                let position = queries::start(client, &self.channel, since).await?;
-                return Ok(Place { position, told: 0, hold: None });
+                let mut position = queries::start(client, &self.channel, since).await?;
+                position.mark = queries::missed(client, &self.channel, &position).await?.mark;
+                return Ok(Place::new(position, 0, None));
             }
             (Source::Consumer(consumer), before) => {
                 if let Some(before) = before
@@ -214,7 +231,7 @@ impl Reader {
                 let (until, skipped) = (asked + lease, claim.skipped);
                 self.lease.send_replace(Some(Lease { hold: hold.clone(), until, skipped }));
                 let (position, told) = (claim.position, claim.told);
-                return Ok(Place { position, told, hold: Some(hold) });
+                return Ok(Place::new(position, told, Some(hold)));
             }
             self.state.send_replace(LogState::Standby);
             sleep(ASK_EVERY).await;
@@ -259,22 +276,22 @@ impl Reader {
         place: &mut Place,
     ) -> Result<Infallible, Error> {
         loop {
-            let skipped = self.lease.borrow().as_ref().map_or(0, |lease| lease.skipped);
-            if skipped > place.told {
-                let gap = Gap::Expired { skipped: skipped.abs_diff(place.told) };
-                tracing::warn!(channel = &*self.channel, %gap);
-                self.room().await.send(News::Gap(gap));
-                self.shared.counters.gaps.add(1);
-                place.told = skipped;
-            }
+            // Before the place is moved, so that nothing comes between that and the stream.
             let room = self.room().await;
+            if let Some(gap) = self.missed(client, place).await? {
+                tracing::warn!(channel = &*self.channel, %gap);
+                self.shared.counters.gaps.add(1);
+                room.send(News::Gap(gap));
+                continue;
+            }
             let (log, limit) = (&self.config.log, self.config.limits.max_message_bytes);
             let page = queries::read(client, &self.channel, &place.position, log, limit).await?;
             let is_new = page.window != place.position.window;
-            let after = page.events.back().map(|event| event.id);
+            let last = page.events.back().map(|event| event.id);
+            place.newest = place.newest.max(last);
             let before = if is_new { 0 } else { place.position.after };
-            place.position =
-                Position { window: page.window.clone(), after: after.unwrap_or(before) };
+            place.position.window = page.window.clone();
+            place.position.after = last.unwrap_or(before);
             if page.events.is_empty() {
                 self.state.send_if_modified(|state| {
                     let news = !matches!(state, LogState::Live);
@@ -287,8 +304,9 @@ impl Reader {
                 counters.received.add(page.events.len() as u64);
                 let bytes = page.events.iter().map(|event| event.bytes.unsigned_abs()).sum();
                 counters.received_bytes.add(bytes);
+                let mark = place.position.mark.clone();
                 let (hold, told) = (place.hold.clone(), place.told);
-                room.send(News::Page(Batch { page, hold, told }));
+                room.send(News::Page(Batch { page, mark, hold, told }));
             }
         }
     }

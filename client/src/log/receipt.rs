@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{GenericClient, Transaction};
 
+use super::queries;
 use crate::Error;
 
 /// What acknowledges an event and all before it, in the name of its consumer. Cheap to clone.
@@ -58,7 +59,7 @@ impl Receipt {
             (&self.told, Type::INT8),
         ];
         let acked = client.query_typed(sql, &parameters).await;
-        acked.map(drop).map_err(|error| Error::query("cannot acknowledge the event", error))
+        acked.map(drop).map_err(|error| queries::refused("cannot acknowledge the event", error))
     }
 
     /// Acknowledges in the transaction that holds the effects of the event, so that both happen or

@@ -98,56 +98,6 @@ async fn a_signal_prints_what_was_received_and_exits_0() {
 }
 
 #[tokio::test]
-async fn a_reader_of_the_output_that_stalls_holds_up_nobody_and_loses_nothing() {
-    let database = Server::shared().database().await;
-    let client = database.connect().await;
-    let folder = tempfile::tempdir().unwrap();
-    let pipe = folder.path().join("pipe");
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", r#"exec "$0" "$@" >"$PIPE""#]).arg(notify_json().get_program());
-    command.args(["listen", "c", "--payload-only", "--url", database.url()]).env("PIPE", &pipe);
-    let mut running = Running::start(&mut command);
-    let reader = std::fs::File::open(&pipe).unwrap();
-    running.wait_for_error_line("listening on c");
-    // Far more than a pipe holds.
-    let text = texts::incompressible(1_000_000, 1);
-    for _ in 0..20 {
-        client.execute("SELECT notify_json('c', $1::text)", &[&text]).await.unwrap();
-    }
-    let usage = "SELECT pg_notification_queue_usage()";
-    while client.query_one(usage, &[]).await.unwrap().get::<_, f64>(0) > 0.0 {}
-    running.signal(Signal::SIGTERM);
-    let printed = std::io::read_to_string(reader).unwrap();
-    assert!(printed == format!("{text}\n").repeat(20), "what was received is printed");
-    assert_eq!(running.finish().0, Some(0));
-}
-
-#[tokio::test]
-async fn a_closed_pipe_is_no_error() {
-    let database = Server::shared().database().await;
-    let command = format!(
-        "'{}' listen c --payload-only --url '{}' | head -n 1",
-        notify_json().get_program().to_str().unwrap(),
-        database.url()
-    );
-    let mut pipe = Running::start(
-        Command::new("bash")
-            .args(["-c", &format!("set -o pipefail; {command}; echo \"${{PIPESTATUS[0]}}\"")]),
-    );
-    pipe.wait_for_error_line("listening on c");
-    let client = database.connect().await;
-    client.batch_execute("SELECT notify_json('c', '1')").await.unwrap();
-    assert_eq!(pipe.line(), "1");
-    // The program notices when it writes; until then further messages do no harm.
-    client
-        .batch_execute("SELECT notify_json('c', to_json(n)) FROM generate_series(1, 9) n")
-        .await
-        .unwrap();
-    assert_eq!(pipe.line(), "0");
-}
-
-#[tokio::test]
 async fn publish_sends_an_argument_a_document_or_lines() {
     let database = Server::shared().database().await;
     let mut listen = listen(&database, &["c", "--payload-only"]);

@@ -83,6 +83,19 @@ async fn the_next_consumer_takes_over_from_one_that_was_killed() {
 }
 
 #[tokio::test]
+async fn what_is_not_printed_as_it_is_of_no_use_is_acknowledged_too() {
+    let (database, client) = case().await;
+    client.batch_execute("SELECT notify_json('c', '[1, 2, 3]')").await.unwrap();
+    let arguments = ["listen", "c", "--consumer", "worker", "--payload-only"];
+    let mut running = start(&database, &[&arguments[..], &["--max-message-bytes", "5"]].concat());
+    running.wait_for_error_line("event 1 has 9 bytes");
+    acknowledged(&client).await;
+    publish(&client, 1).await;
+    assert_eq!(running.line(), "1");
+    acknowledged(&client).await;
+}
+
+#[tokio::test]
 async fn a_log_is_replayed_from_where_one_says() {
     let (database, client) = case().await;
     publish(&client, 3).await;
@@ -153,4 +166,73 @@ async fn channels_and_consumers_are_listed_moved_and_pruned() {
     let (code, output, _) = run(&database, &fail);
     assert_eq!(code, Some(4));
     assert_eq!(output, "{\"channel\":\"c\",\"gap\":{\"reason\":\"expired\",\"skipped\":3}}\n");
+}
+
+/// The errors of a command that fails.
+fn refused(database: &Database, arguments: &[&str]) -> String {
+    let (code, output, errors) = run(database, arguments);
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{arguments:?}: {errors}");
+    errors
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_what_to_grant() {
+    let (database, client) = case().await;
+    publish(&client, 2).await;
+    client.batch_execute("CREATE ROLE granted LOGIN").await.unwrap();
+    let role = database.as_role("granted");
+    let commands: [(&[&str], _); 6] = [
+        (&["listen", "c", "--consumer", "w", "--count", "1"], 1),
+        (&["listen", "c", "--since", "earliest", "--count", "1"], 1),
+        (&["seek", "c", "w", "latest"], 0),
+        (&["prune"], 1),
+        (&["channels"], 1),
+        (&["consumers"], 1),
+    ];
+    let needs = commands.map(|(arguments, _)| {
+        let errors = refused(&role, arguments);
+        assert!(errors.contains("permission denied for schema notify_json"), "{errors}");
+        let (_, needs) =
+            errors.split_once("he role needs USAGE on schema notify_json and ").unwrap();
+        needs.split([':', '.']).next().unwrap().to_owned()
+    });
+    client.batch_execute("GRANT USAGE ON SCHEMA notify_json TO granted").await.unwrap();
+    for ((arguments, lines), needs) in commands.into_iter().zip(needs) {
+        let (right, names) = needs.split_once(" on its ").unwrap();
+        let (kind, names) = names.split_once(' ').unwrap();
+        let kind = if kind == "view" { "" } else { "FUNCTION" };
+        for name in names.replace(" and ", ", ").split(", ") {
+            let arguments_of = if name == "seek" { "(text, text, text)" } else { "" };
+            let grant =
+                format!("GRANT {right} ON {kind} notify_json.{name}{arguments_of} TO granted");
+            client.batch_execute(&grant).await.unwrap();
+        }
+        let (code, output, errors) = run(&role, arguments);
+        assert_eq!((code, output.lines().count()), (Some(0), lines), "{arguments:?}: {errors}");
+    }
+    client
+        .batch_execute("REVOKE EXECUTE ON FUNCTION notify_json.claim FROM granted")
+        .await
+        .unwrap();
+    let errors = refused(&role, commands[0].0);
+    assert!(errors.contains("EXECUTE on its functions attend, claim, "), "{errors}");
+    assert!(errors.contains("permission denied for function claim"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_database_without_the_extension_is_told_how_to_get_it() {
+    let (database, client) = case().await;
+    client.batch_execute("DROP EXTENSION notify_json").await.unwrap();
+    for arguments in [
+        &["listen", "c", "--consumer", "w"][..],
+        &["listen", "c", "--since", "earliest"],
+        &["publish", "c", "1"],
+        &["seek", "c", "w", "latest"],
+        &["prune"],
+        &["channels"],
+        &["consumers"],
+    ] {
+        let errors = refused(&database, arguments);
+        assert!(errors.contains("CREATE EXTENSION notify_json"), "{arguments:?}: {errors}");
+    }
 }

@@ -1,11 +1,10 @@
 //! Durable channels read from Rust.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use notify_json_client::{
-    Consumer, Delivery, ErrorKind, Event, Gap, Listener, ListenerConfig, LogState, Position, Since,
-    Stored, publish,
+    Consumer, Delivery, ErrorKind, Event, Gap, Listener, ListenerConfig, LogState, publish,
 };
 use notify_json_tests::{Database, Fault, Proxy, Server, texts};
 use tokio_postgres::Client;
@@ -232,47 +231,6 @@ async fn removed_events_are_a_gap_with_their_number() {
     let mut consumer = case.consume().await;
     case.publish([11]).await;
     expect(&mut consumer, [11]).await;
-}
-
-#[tokio::test]
-async fn a_replay_starts_where_it_is_told() {
-    let case = case().await;
-    case.publish(0..3).await;
-    let mut all = case.listener.replay::<i64>("c", Since::Earliest).await.unwrap();
-    let mut stored = Vec::new();
-    for number in 0..3 {
-        let Some(Ok(Event::Message(event))) = all.recv().await else { panic!("no event") };
-        assert_eq!(event.payload, number);
-        stored.push(event);
-    }
-    let [_, second, third]: [Stored<i64>; 3] = stored.try_into().unwrap();
-    let printed = second.position.to_string();
-    let position: Position = printed.parse().unwrap();
-    assert_eq!(position, second.position);
-
-    let mut latest = case.listener.replay::<i64>("c", Since::Latest).await.unwrap();
-    case.publish([3]).await;
-    let mut resumed = case.listener.replay::<i64>("c", position).await.unwrap();
-    let mut timed = case.listener.replay::<i64>("c", third.published_at).await.unwrap();
-    let later = SystemTime::now() + Duration::from_secs(3600);
-    let mut future = case.listener.replay::<i64>("c", later).await.unwrap();
-    for (replay, numbers) in [
-        (&mut all, 3..4),
-        (&mut latest, 3..4),
-        (&mut resumed, 2..4),
-        (&mut timed, 2..4),
-        (&mut future, 4..4),
-    ] {
-        for number in numbers {
-            let Some(Ok(Event::Message(event))) = replay.recv().await else { panic!("no event") };
-            assert_eq!(event.payload, number);
-        }
-    }
-    case.publish([4]).await;
-    for replay in [all, latest, resumed, timed, future].iter_mut() {
-        let Some(Ok(Event::Message(event))) = replay.recv().await else { panic!("no event") };
-        assert_eq!(event.payload, 4);
-    }
 }
 
 #[tokio::test]

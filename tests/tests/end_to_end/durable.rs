@@ -1,11 +1,13 @@
 //! Durable channels in SQL: what is published is kept, and read once by each consumer.
 
 mod consumers;
+mod dropping;
 mod holders;
 mod interleavings;
 mod policy;
 mod publishing;
 mod reading;
+mod refusals;
 mod retention;
 mod rights;
 

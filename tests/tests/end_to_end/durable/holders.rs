@@ -257,11 +257,15 @@ async fn nothing_is_held_across_a_restart_of_the_server() {
     let client = database.connect().await;
     run(&client, "SELECT notify_json.create_channel('d')").await;
     let held = claim(&client, "1 hour").await.unwrap();
+    let shown = "SELECT held FROM notify_json.consumers";
+    assert!(value::<bool>(&client, shown).await);
     server.crash_and_restart();
     let client = database.connect_when_up().await;
+    assert!(!value::<bool>(&client, shown).await);
     refused(&client, &held.ack(), "55006").await;
     assert!(!held.renew(&client).await.0);
     assert_eq!(claim(&client, "1 hour").await.unwrap().epoch, held.epoch + 1);
+    assert!(value::<bool>(&client, shown).await);
     refused(&client, &held.ack(), "55006").await;
 }
 
@@ -269,6 +273,6 @@ async fn nothing_is_held_across_a_restart_of_the_server() {
 async fn a_window_of_another_server_is_not_stored() {
     let (_database, first, _second) = with_events(1).await;
     let mut held = claim(&first, "1 hour").await.unwrap();
-    held.reader.window = "3:3:;0;9000000:9000000:;0".to_owned();
+    held.reader.window = "3:3:;0;9000000:9000000:;0;0".to_owned();
     refused(&first, &held.ack(), "55006").await;
 }

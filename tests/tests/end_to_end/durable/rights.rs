@@ -56,7 +56,7 @@ async fn the_least_of_roles_publishes_and_does_nothing_else() {
         "SELECT proname::text FROM pg_proc WHERE pronamespace = 'notify_json'::regnamespace
          AND has_function_privilege('{role}', oid, 'EXECUTE')"
     );
-    assert_eq!(column::<String>(&owner, &functions).await, [] as [&str; 0]);
+    assert_eq!(column::<String>(&owner, &functions).await, ["running_since"]);
 }
 
 #[tokio::test]

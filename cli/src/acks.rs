@@ -1,0 +1,65 @@
+//! Acknowledging what is printed.
+
+use std::collections::VecDeque;
+
+use anyhow::Result;
+use notify_json_client::{ErrorKind, Receipt};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::output;
+
+/// Acknowledgements to be sent, on a connection of their own.
+pub(crate) struct Acks<'a> {
+    connection: &'a str,
+    client: Option<Client>,
+    /// Of events printed, each with the number of bytes printed by the end of its line.
+    printed: VecDeque<(u64, Receipt)>,
+}
+
+/// Printed events that may wait for their acknowledgement while there are more to print.
+const MANY: usize = 1_000;
+
+impl<'a> Acks<'a> {
+    pub(crate) fn new(connection: &'a str) -> Self {
+        Self { connection, client: None, printed: VecDeque::new() }
+    }
+
+    /// Takes the receipt of an event that is written as soon as so many bytes are.
+    pub(crate) fn add(&mut self, receipt: Receipt, end: u64) {
+        // One that is told on standard error takes no bytes.
+        self.printed.pop_back_if(|(previous, _)| *previous == end);
+        self.printed.push_back((end, receipt));
+    }
+
+    /// Acknowledges what is written if that is worth a query.
+    pub(crate) async fn send_if_many(&mut self, written: u64) -> Result<()> {
+        if self.printed.len() >= MANY { self.send(written).await } else { Ok(()) }
+    }
+
+    /// Acknowledges all events within the bytes written.
+    pub(crate) async fn send(&mut self, written: u64) -> Result<()> {
+        let count = self.printed.partition_point(|(end, _)| *end <= written);
+        let Some((_, receipt)) = self.printed.drain(..count).next_back() else { return Ok(()) };
+        loop {
+            let is_new = self.client.is_none();
+            let client = match &self.client {
+                Some(client) => client,
+                None => {
+                    let (client, connection) = notify_json_client::connect(self.connection).await?;
+                    tokio::spawn(connection);
+                    self.client.insert(client)
+                }
+            };
+            match receipt.ack(client).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Lost && !is_new => self.client = None,
+                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
+                    output::complain(format_args!("{error}: another client has the consumer now"));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

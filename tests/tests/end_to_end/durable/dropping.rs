@@ -1,0 +1,92 @@
+//! A channel that is dropped and created again: what the old one had is gone for good, and what is
+//! committed from then on belongs to the new one.
+
+use notify_json_tests::Database;
+use tokio_postgres::Client;
+
+use super::{Reader, column, database, publish, run, value};
+
+const DROP: &str = "SELECT notify_json.drop_channel('d')";
+const CREATE: &str = "SELECT notify_json.create_channel('d')";
+
+async fn sessions(database: &Database) -> (Client, Client) {
+    (database.connect().await, database.connect().await)
+}
+
+/// What a new consumer, an old replay from the earliest event and the views say there is.
+async fn expect(client: &Client, consumer: &str, expected: &[&str]) {
+    let sql = format!("SELECT payload::text FROM notify_json.fetch('{consumer}', 'd')");
+    assert_eq!(column::<String>(client, &sql).await, expected);
+    let mut reader = Reader::start(client, "earliest").await;
+    assert_eq!(reader.drain(client, 100).await, expected);
+    let mut reader = Reader::start(client, "-infinity").await;
+    assert_eq!(reader.drain(client, 100).await, expected);
+    let lag = "SELECT coalesce(max(lag_events), 0) FROM notify_json.consumers";
+    assert_eq!(value::<i64>(client, lag).await, expected.len() as i64);
+    let none = "SELECT oldest_event_at IS NULL FROM notify_json.channels";
+    assert_eq!(value::<bool>(client, none).await, expected.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_committed_while_there_is_no_channel_is_gone() {
+    for drop in [DROP, "DELETE FROM notify_json.channel"] {
+        let database = database().await;
+        let (owner, writer) = sessions(&database).await;
+        publish(&writer, "1").await;
+        run(&writer, "BEGIN").await;
+        publish(&writer, "2").await;
+        run(&owner, drop).await;
+        // It keeps the policy that its transaction began with.
+        publish(&writer, "3").await;
+        run(&writer, "COMMIT").await;
+        run(&owner, CREATE).await;
+        expect(&owner, "c", &[]).await;
+        publish(&writer, "4").await;
+        expect(&owner, "c", &["4"]).await;
+        assert_eq!(value::<i64>(&owner, "SELECT notify_json.prune()").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_under_the_new_channel_belongs_to_it() {
+    let database = database().await;
+    let (owner, writer) = sessions(&database).await;
+    publish(&owner, "1").await;
+    run(&writer, "BEGIN").await;
+    publish(&writer, "2").await;
+    run(&owner, &format!("BEGIN; {DROP}; {CREATE}; COMMIT")).await;
+    run(&owner, "SELECT * FROM notify_json.fetch('c', 'd')").await;
+    publish(&owner, "3").await;
+    expect(&owner, "new", &["3"]).await;
+    publish(&writer, "4").await;
+    run(&writer, "COMMIT").await;
+    expect(&owner, "newer", &["2", "3", "4"]).await;
+    expect(&owner, "c", &["2", "3", "4"]).await;
+}
+
+#[tokio::test]
+async fn dropping_and_creating_waits_for_no_publisher_and_holds_up_none() {
+    let database = database().await;
+    let (owner, writer) = sessions(&database).await;
+    run(&owner, "SELECT notify_json.create_channel('e')").await;
+    run(&owner, "SET statement_timeout = '10s'").await;
+    run(&writer, "SET statement_timeout = '10s'; BEGIN").await;
+    publish(&writer, "1").await;
+    run(&owner, &format!("BEGIN; {DROP}; {CREATE}")).await;
+    publish(&writer, "2").await;
+    run(&writer, "SELECT notify_json('e', '3'); COMMIT").await;
+    publish(&writer, "4").await;
+    run(&writer, "SELECT notify_json('e', '5')").await;
+    run(&owner, "COMMIT").await;
+    let sql = "SELECT payload::text FROM notify_json.fetch('c', 'e')";
+    assert_eq!(column::<String>(&owner, sql).await, ["3", "5"]);
+}
+
+#[tokio::test]
+async fn a_channel_that_exists_keeps_its_events() {
+    let database = database().await;
+    let (owner, _) = sessions(&database).await;
+    publish(&owner, "1").await;
+    super::refused(&owner, CREATE, "42710").await;
+    expect(&owner, "c", &["1"]).await;
+}
