@@ -45,6 +45,7 @@ soak: packages build ## Long runs under random faults (SEED chooses which), and 
 	target/release/soak slow-reader 1000000
 	target/release/soak faults 200 $(or $(SEED),1)
 	target/release/soak durable 1000000 100 $(or $(SEED),1)
+	target/release/soak mirror 1000 $(or $(SEED),1)
 	target/release/soak retention 24
 	target/release/soak drain 5000000
 
@@ -61,9 +62,10 @@ lint-features: packages
 		--all-targets -- -D warnings
 
 .PHONY: bench
-bench: packages build ## Measure split and join, and publishing beside plain INSERT
+bench: packages build ## Measure split and join, publishing beside plain INSERT, and watch() beside other triggers
 	cargo bench -p notify-json-benches
 	target/release/soak publish 5
+	target/release/soak watch 100000 7
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

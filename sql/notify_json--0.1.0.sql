@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:17
+-- extension/src/lib.rs:18
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -19,7 +19,7 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:18
+-- extension/src/lib.rs:19
 -- requires:
 --   schema
 
@@ -78,7 +78,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:19
+-- extension/src/lib.rs:20
 -- requires:
 --   check
 
@@ -243,7 +243,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:21
 -- requires:
 --   channel
 
@@ -301,7 +301,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:22
 -- requires:
 --   event
 
@@ -319,7 +319,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:23
 -- requires:
 --   doorbell
 
@@ -392,7 +392,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- requires:
 --   window
 
@@ -587,7 +587,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   read
 
@@ -678,7 +678,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   consumer
 
@@ -848,7 +848,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   holder
 
@@ -1011,7 +1011,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   fetch
 
@@ -1079,7 +1079,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- requires:
 --   views
 
@@ -1187,7 +1187,7 @@ COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:30
 -- requires:
 --   removal
 
@@ -1383,9 +1383,283 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:31
 -- requires:
 --   prune
+
+-- The triggers are the only record of what is watched, so DROP, RENAME, ATTACH PARTITION and pg_dump
+-- need no help. Whoever may create a trigger decides, with no more rights than his own.
+
+CREATE FUNCTION notify_json.row_changed() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
+
+COMMENT ON FUNCTION notify_json.row_changed() IS
+'Publishes the changes of a table. Its triggers are made by watch().';
+
+CREATE FUNCTION notify_json.trigger_channel(arguments bytea) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT convert_from(
+        substring(arguments FROM 1 FOR position('\x00'::bytea IN arguments) - 1),
+        getdatabaseencoding())
+$$;
+
+COMMENT ON FUNCTION notify_json.trigger_channel(bytea) IS
+'The channel among the arguments of a trigger of watch().';
+
+CREATE FUNCTION notify_json.trigger_options(arguments bytea) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_to_array(convert_from(
+        rtrim(substring(arguments FROM position('\x00'::bytea IN arguments) + 1), '\x00'::bytea),
+        'SQL_ASCII'), ' ')
+$$;
+
+COMMENT ON FUNCTION notify_json.trigger_options(bytea) IS
+'The options among the arguments of a trigger of watch().';
+
+CREATE VIEW notify_json.watch_trigger AS
+SELECT trigger.oid, trigger.tgname AS name, trigger.tgrelid AS "table",
+    notify_json.trigger_channel(trigger.tgargs) AS channel,
+    notify_json.trigger_options(trigger.tgargs) AS options,
+    trigger.tgtype AS type, trigger.tgattr AS attributes, trigger.tgenabled AS enabled,
+    trigger.tgparentid <> 0 AS of_parent
+FROM pg_trigger AS trigger
+WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 2;
+
+COMMENT ON VIEW notify_json.watch_trigger IS
+'The triggers that watch() has made, and those that partitions have of them.';
+
+CREATE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    definition text := pg_get_triggerdef(trigger_condition.trigger);
+    before text := ' FOR EACH ROW WHEN (';
+    arguments text := (SELECT format('%s'', ''%s', replace(channel, '''', ''''''),
+            array_to_string(options, ' '))
+        FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
+    after text := format(') EXECUTE FUNCTION notify_json.row_changed(''%s'')', arguments);
+BEGIN
+    IF strpos(definition, before) > 0 THEN
+        definition := substr(definition, strpos(definition, before) + length(before));
+        RETURN left(definition, -length(after));
+    END IF;
+    RETURN NULL;
+END $$;
+
+COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
+'The condition of a trigger of watch(), as the server writes it.';
+
+CREATE VIEW notify_json.watched AS
+SELECT "table"::regclass AS "table", channel,
+    array_remove(ARRAY[
+        CASE WHEN bool_or(type & 4 > 0) THEN 'insert' END,
+        CASE WHEN bool_or(type & 16 > 0) FILTER (WHERE cardinality(attributes) = 0) THEN 'update' END,
+        CASE WHEN bool_or(type & 8 > 0) THEN 'delete' END,
+        CASE WHEN bool_or(type & 32 > 0) THEN 'truncate' END
+    ], NULL) AS operations,
+    CASE WHEN bool_or('columns' = ANY (options)) THEN ARRAY(
+        SELECT attname::text FROM notify_json.watch_trigger AS list
+        CROSS JOIN LATERAL unnest(list.attributes::smallint[]) AS listed(attnum)
+        JOIN pg_attribute ON attrelid = list."table" AND pg_attribute.attnum = listed.attnum
+        WHERE list."table" = watch_trigger."table" AND list.channel = watch_trigger.channel
+        ORDER BY pg_attribute.attnum
+    ) END AS columns,
+    bool_or('only_if_changed' = ANY (options)) AS only_if_changed,
+    bool_or('include_old' = ANY (options)) AS include_old,
+    max(notify_json.trigger_condition(oid)) AS condition,
+    CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
+        THEN 'statement' ELSE 'row' END AS per,
+    bool_or(enabled = 'A') AS always
+FROM notify_json.watch_trigger
+WHERE NOT of_parent
+GROUP BY "table", channel;
+
+COMMENT ON VIEW notify_json.watched IS
+'The tables whose changes are published, and how. Their partitions are not listed.';
+
+CREATE FUNCTION notify_json.check_watch(
+    "table" regclass, operations text[], columns text[], condition text, per text
+) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relation pg_class := (SELECT pg_class FROM pg_class WHERE oid = check_watch."table");
+    wrong text;
+BEGIN
+    IF relation.oid IS NULL THEN
+        RAISE undefined_table USING
+            MESSAGE = 'table to watch does not exist',
+            DETAIL = format('There is no table %s.', coalesce(check_watch."table"::text, 'NULL')),
+            HINT = 'Name the table as in SELECT, and in quotes: ''public.orders''.';
+    END IF;
+    IF relation.relkind NOT IN ('r', 'p') THEN
+        RAISE wrong_object_type USING
+            MESSAGE = format('cannot watch %s', check_watch."table"),
+            DETAIL = format('Its kind is "%s"; only tables (r) and partitioned tables (p) change by '
+                'statements that triggers of this server see.', relation.relkind),
+            HINT = 'Watch the tables that the data comes from.';
+    END IF;
+    IF NOT pg_has_role(relation.relowner, 'USAGE') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('must be owner of table %s', check_watch."table"),
+            DETAIL = format('The owner is %s; %s has not that role''s rights.',
+                relation.relowner::regrole, current_user::regrole),
+            HINT = 'Let the owner call the function.';
+    END IF;
+    IF operations IS NULL OR cardinality(operations) = 0
+        OR NOT operations <@ ARRAY['insert', 'update', 'delete', 'truncate']
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad operations to watch',
+            DETAIL = format('They are %s.', coalesce(operations::text, 'NULL')),
+            HINT = 'Name some of insert, update, delete and truncate: operations => ''{insert}''.';
+    END IF;
+    IF per IS NULL OR per NOT IN ('row', 'statement') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad value of per',
+            DETAIL = format('It is %s.', coalesce(per, 'NULL')),
+            HINT = 'Say per => ''row'' or per => ''statement''.';
+    END IF;
+    IF condition IS NOT NULL AND (per = 'statement' OR operations <@ ARRAY['truncate']) THEN
+        RAISE feature_not_supported USING
+            MESSAGE = 'a condition needs rows',
+            DETAIL = 'Triggers of a statement have no row that a condition could be about.',
+            HINT = 'Say per => ''row'', and name operations other than truncate.';
+    END IF;
+    SELECT name INTO wrong FROM unnest(columns) AS listed(name)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = check_watch."table" AND attname = listed.name AND attnum > 0
+            AND NOT attisdropped
+    ) OR name IS NULL LIMIT 1;
+    IF FOUND OR cardinality(columns) = 0 THEN
+        RAISE undefined_column USING
+            MESSAGE = CASE WHEN FOUND
+                THEN format('column "%s" of table %s does not exist', wrong, check_watch."table")
+                ELSE 'no columns to watch' END,
+            DETAIL = format('The columns are %s.', columns),
+            HINT = 'Name columns as in the catalog: columns => ''{id,"Mixed Case"}''; NULL for all.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.check_watch(regclass, text[], text[], text, text) IS
+'Refuses arguments of watch() that make no sense, and whoever does not own the table.';
+
+CREATE FUNCTION notify_json.create_trigger(
+    "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
+BEGIN
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
+        name, events, create_trigger."table", rest, channel, options);
+    IF always THEN
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', create_trigger."table", name);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.create_trigger(regclass, text, text, text, text, text, boolean) IS
+'Creates one of the triggers of watch().';
+
+CREATE FUNCTION notify_json.watch(
+    "table" regclass, channel text,
+    operations text[] DEFAULT '{insert,update,delete,truncate}', columns text[] DEFAULT NULL,
+    only_if_changed boolean DEFAULT false, include_old boolean DEFAULT false,
+    condition text DEFAULT NULL, per text DEFAULT 'row', always boolean DEFAULT false
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    options text := concat_ws(' ',
+        CASE WHEN only_if_changed THEN 'only_if_changed' END,
+        CASE WHEN include_old THEN 'include_old' END,
+        CASE WHEN columns IS NOT NULL THEN 'columns' END);
+    of_rows text := (
+        SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
+        WHERE operation <> 'truncate');
+    state text;
+BEGIN
+    PERFORM notify_json.check_name('channel', channel);
+    PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
+    IF EXISTS (
+        SELECT FROM notify_json.watch_trigger
+        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
+    ) THEN
+        RAISE duplicate_object USING
+            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
+            DETAIL = 'By itself, or as a partition of a table that is.',
+            HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
+    END IF;
+    -- Never fires: the list of columns, which the server keeps right through RENAME and pg_dump.
+    IF columns IS NOT NULL THEN
+        PERFORM notify_json.create_trigger(watch."table", channel, 'columns',
+            format('UPDATE OF %s', (SELECT string_agg(DISTINCT quote_ident(name), ', ')
+                FROM unnest(columns) AS name)),
+            'FOR EACH STATEMENT WHEN (false)', 'columns', false);
+    END IF;
+    IF 'truncate' = ANY (operations) THEN
+        PERFORM notify_json.create_trigger(watch."table", channel, 'truncate',
+            'TRUNCATE', 'FOR EACH STATEMENT', options, always);
+    END IF;
+    IF per = 'row' AND of_rows IS NOT NULL THEN
+        BEGIN
+            PERFORM notify_json.create_trigger(watch."table", channel, 'row', of_rows,
+                -- The line feed ends a comment.
+                'FOR EACH ROW' || coalesce(' WHEN (' || condition || E'\n)', ''), options, always);
+        EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF condition IS NULL OR state = '42501' THEN
+                RAISE;
+            END IF;
+            RAISE USING ERRCODE = state,
+                MESSAGE = format('condition does not fit table %s', watch."table"),
+                DETAIL = format('PostgreSQL says: %s.', SQLERRM),
+                HINT = 'It is an expression of NEW.column and OLD.column. An insert has no OLD, a '
+                    'delete no NEW: name operations that have what it needs. Names outside of '
+                    'pg_catalog need their schema.';
+        END;
+    END IF;
+    IF per = 'statement' THEN
+        PERFORM notify_json.create_trigger(watch."table", channel, event.name, upper(event.name),
+            format('REFERENCING %s FOR EACH STATEMENT', event.tables), options, always)
+        FROM (VALUES ('insert', 'NEW TABLE AS new_rows'), ('delete', 'OLD TABLE AS old_rows'),
+            ('update', 'OLD TABLE AS old_rows NEW TABLE AS new_rows')) AS event(name, tables)
+        WHERE event.name = ANY (operations);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.watch(
+    regclass, text, text[], text[], boolean, boolean, text, text, boolean) IS
+'Publishes the changes of a table on a channel, one event a row or one a statement.';
+
+CREATE FUNCTION notify_json.unwatch("table" regclass, channel text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT watch_trigger.name FROM notify_json.watch_trigger
+        WHERE watch_trigger."table" = unwatch."table" AND NOT of_parent
+            AND watch_trigger.channel = coalesce(unwatch.channel, watch_trigger.channel)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', name, unwatch."table");
+    END LOOP;
+    IF name IS NULL THEN
+        RAISE undefined_object USING
+            MESSAGE = coalesce(unwatch."table"::text, 'NULL') || ' is not watched'
+                || coalesce(' on channel "' || channel || '"', ''),
+            DETAIL = 'It has no trigger of watch() of its own.',
+            HINT = 'See the view notify_json.watched. A partition is watched with its table.';
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
+'Ends what watch() began, on one channel or, without one, on all.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:32
+-- requires:
+--   watch
 
 -- Whoever creates the extension decides who may use it.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
@@ -1395,6 +1669,14 @@ GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+
+-- Whoever may call watch() and unwatch() needs these too; they tell what pg_trigger tells everybody,
+-- and do what the caller may do without them.
+GRANT SELECT ON notify_json.watch_trigger, notify_json.watched TO PUBLIC;
+GRANT EXECUTE ON FUNCTION notify_json.trigger_channel(bytea), notify_json.trigger_options(bytea),
+    notify_json.trigger_condition(oid), notify_json.check_name(text, text),
+    notify_json.check_watch(regclass, text[], text[], text, text),
+    notify_json.create_trigger(regclass, text, text, text, text, text, boolean) TO PUBLIC;
 
 -- What follows names nothing but types, which are looked for in pg_catalog first.
 SET LOCAL search_path = @extschema@, pg_temp;
@@ -1467,13 +1749,19 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- extension/src/change.rs:29
+-- notify_json::change::row_changed
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- extension/src/window.rs:22
 -- notify_json::window::running_since
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:33
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

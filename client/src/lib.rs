@@ -30,6 +30,7 @@
 mod attempt;
 mod backoff;
 mod buffer;
+mod change;
 mod channel;
 mod config;
 mod connect;
@@ -46,6 +47,7 @@ mod session;
 mod state;
 mod subscription;
 
+pub use change::{Change, Changes, Origin};
 pub use config::{Bounds, ListenerConfig, Overflow};
 pub use connect::connect;
 pub use counters::Counts;

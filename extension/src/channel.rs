@@ -12,7 +12,11 @@ pub(crate) struct Channel([u8; MAX_CHANNEL_BYTES + 1]);
 impl Channel {
     /// Checks an argument of SQL.
     pub(crate) fn new(argument: Option<Text<'_>>) -> Result<Self, Error> {
-        let name = argument.ok_or(Error::Null("channel"))?.bytes();
+        Self::named(argument.ok_or(Error::Null("channel"))?.bytes())
+    }
+
+    /// Checks a name in the database's encoding.
+    pub(crate) fn named(name: &[u8]) -> Result<Self, Error> {
         match name.len() {
             0 => return Err(Error::EmptyChannel),
             bytes if bytes > MAX_CHANNEL_BYTES => return Err(Error::LongChannel { bytes }),

@@ -34,6 +34,12 @@ pub(crate) enum Error {
     ParallelOperation,
     #[error("cannot publish on a durable channel in a read-only transaction")]
     ReadOnly,
+    #[error("row_changed() was called by what is no trigger of watch()")]
+    ForeignTrigger,
+    #[error("changes of one statement are too large for one event")]
+    LargeStatement { done: i64, count: i64, limit: usize },
+    #[error("changes of one transaction are too large for a live channel")]
+    TooManyChanges { events: i64, limit: usize },
     #[error("{table} does not fit the library")]
     Version { table: &'static str },
 }
@@ -64,6 +70,10 @@ impl Error {
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::ParallelWorker | Self::ParallelOperation => ERRCODE_INVALID_TRANSACTION_STATE,
             Self::ReadOnly => ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            Self::ForeignTrigger => ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            Self::LargeStatement { .. } | Self::TooManyChanges { .. } => {
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED
+            }
             Self::Version { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         }
     }
@@ -106,6 +116,18 @@ impl Error {
             Self::ReadOnly => {
                 "Events of a durable channel are kept in a table, which takes a write.".to_owned()
             }
+            Self::ForeignTrigger => {
+                "It publishes the changes that an AFTER trigger made by watch() is about."
+                    .to_owned()
+            }
+            Self::LargeStatement { done, count, limit } => format!(
+                "The first {done} of {count} rows have more bytes than the {limit} that \
+                 notify_json.max_message_bytes allows."
+            ),
+            Self::TooManyChanges { events, limit } => format!(
+                "Its {events} events so far take more memory than the {limit} bytes that \
+                 notify_json.max_transaction_bytes allows until the commit."
+            ),
             Self::Version { .. } => {
                 "The extension in this database is of another version than the library of the \
                  server."
@@ -145,6 +167,18 @@ impl Error {
                 "Declare the function PARALLEL UNSAFE, as every function is by default."
             }
             Self::ReadOnly => "Begin the transaction READ WRITE.",
+            Self::ForeignTrigger => {
+                "Create triggers with SELECT notify_json.watch(table, channel)."
+            }
+            Self::LargeStatement { .. } => {
+                "Change fewer rows a statement, watch the table with per => 'row', or raise \
+                 notify_json.max_message_bytes here and max_message_bytes at every listener."
+            }
+            Self::TooManyChanges { .. } => {
+                "Make the channel durable with notify_json.create_channel(), where events do not \
+                 wait in memory; or change fewer rows a transaction, or raise \
+                 notify_json.max_transaction_bytes."
+            }
             Self::Version { .. } => {
                 "Run ALTER EXTENSION notify_json UPDATE, and connect again if the library was \
                  replaced."

@@ -1,6 +1,7 @@
 //! The server side of `notify_json`: SQL call → frames → queue of `NOTIFY`.
 
 mod argument;
+mod change;
 mod channel;
 mod doorbell;
 mod error;
@@ -27,7 +28,8 @@ mod window;
 ::pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["fetch"]);
 ::pgrx::extension_sql_file!("../../sql/removal.sql", name = "removal", requires = ["views"]);
 ::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["removal"]);
-::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["prune"]);
+::pgrx::extension_sql_file!("../../sql/watch.sql", name = "watch", requires = ["prune"]);
+::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["watch"]);
 ::pgrx::extension_sql_file!("../../sql/comments.sql", name = "comments", finalize);
 
 /// Called by the server when it loads the library.
@@ -36,4 +38,5 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     policy::watch();
     doorbell::watch();
+    change::watch();
 }

@@ -32,15 +32,19 @@ fn notify_json_text(channel: Option<Text<'_>>, payload: Option<Text<'_>>) -> Opt
 }
 
 /// A payload in the database's encoding, and whether it is known to be JSON.
-enum Checked<'a> {
+#[derive(Clone, Copy)]
+pub(crate) enum Checked<'a> {
     ByServer(&'a [u8]),
     NotYet(&'a [u8]),
 }
 
-/// Publishes one event. On a durable channel it has an id.
 fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Option<i64>, Error> {
     let channel = Channel::new(channel)?;
-    let payload = payload.ok_or(Error::Null("payload"))?;
+    publish(&channel, payload.ok_or(Error::Null("payload"))?)
+}
+
+/// Publishes one event. On a durable channel it has an id.
+pub(crate) fn publish(channel: &Channel, payload: Checked<'_>) -> Result<Option<i64>, Error> {
     // SAFETY: reads shared memory that every backend is attached to.
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err(Error::Standby);
@@ -50,11 +54,11 @@ fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Opt
         return Err(Error::ParallelWorker);
     }
     loop {
-        let Some(log) = policy::log_of(&channel)? else {
-            send(&channel, payload)?;
+        let Some(log) = policy::log_of(channel)? else {
+            send(channel, payload)?;
             return Ok(None);
         };
-        if let Some(id) = keep(&channel, &payload, &log)? {
+        if let Some(id) = keep(channel, payload, &log)? {
             return Ok(Some(id));
         }
         // The extension was dropped, and perhaps created again, since this transaction began.
@@ -63,7 +67,7 @@ fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Opt
 }
 
 /// Writes the event to the log, and rings for consumers that attend.
-fn keep(channel: &Channel, json: &Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
+fn keep(channel: &Channel, json: Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     if let Checked::NotYet(_) = json {

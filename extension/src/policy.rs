@@ -116,7 +116,7 @@ unsafe extern "C-unwind" fn invalidated(_argument: Datum, relation: Oid) {
 }
 
 /// A number that no other transaction of this backend has.
-fn transaction() -> u32 {
+pub(crate) fn transaction() -> u32 {
     // SAFETY: every backend that runs a function has a PGPROC of its own.
     unsafe {
         #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]

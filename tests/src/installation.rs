@@ -52,6 +52,15 @@ pub fn psql(url: &str) -> Command {
     command
 }
 
+/// The SQL that `pg_dump` makes of a database, without the commands that are `psql`'s.
+pub fn pg_dump(url: &str) -> String {
+    let mut command = without_connection(Command::new(programs().join("pg_dump")));
+    let output = command.args(["--inserts", url]).output().expect("it is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let dump = String::from_utf8(output.stdout).expect("the database is in UTF-8");
+    dump.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n")
+}
+
 /// Where the programs of the private PostgreSQL are, with the extension installed beside them.
 pub(crate) fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();

@@ -28,3 +28,4 @@ mod soak;
 mod sql_errors;
 mod subscriptions;
 mod transactions;
+mod watch;

@@ -27,3 +27,12 @@ fn a_day_of_publishing_and_pruning() {
     let (code, output, errors) = Running::start(&mut command).finish();
     assert_eq!(code, Some(0), "{output}{errors}");
 }
+
+#[test]
+fn tables_mirrored_from_their_events() {
+    let mut command = soak();
+    command.args(["mirror", "20", "1"]);
+    let (code, output, errors) = Running::start(&mut command).finish();
+    assert_eq!(code, Some(0), "{output}{errors}");
+    assert!(output.ends_with("every mirror equals its table\n"), "{output}");
+}

@@ -8,15 +8,19 @@
 //! - `soak durable-consumer URL`: its consumer.
 //! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
+//! - `soak mirror RUNS SEED`: random tables, mirrored from their events.
+//! - `soak watch ROWS ROUNDS`: what row changes cost, beside other triggers.
 //! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
 
 mod drain;
 mod durable;
 mod faults;
+mod mirror;
 mod publish;
 mod retention;
 mod sleeper;
 mod slow_reader;
+mod watch;
 
 #[tokio::main]
 async fn main() {
@@ -32,6 +36,8 @@ async fn main() {
         ["durable-consumer", url] => durable::consume(url).await,
         ["drain", events] => drain::run(number(events) as i64).await,
         ["retention", hours] => retention::run(number(hours) as u32).await,
+        ["mirror", runs, seed] => mirror::run(number(runs), number(seed)).await,
+        ["watch", rows, rounds] => watch::run(number(rows), number(rounds)).await,
         ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: as the first lines of tests/src/bin/soak/main.rs say"),
     }

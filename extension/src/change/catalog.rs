@@ -1,0 +1,147 @@
+//! What the catalogs say of a trigger and its table.
+
+use std::ffi::CStr;
+use std::ptr::null_mut;
+
+use pgrx::pg_sys::{Datum, HeapTuple, Oid, Relation, Trigger, TupleDesc};
+use pgrx::{FromDatum, PgList, pg_sys};
+
+/// The table that was watched: the trigger's own, or the one whose partition that is.
+///
+/// # Safety
+/// `trigger` must be one of `relation`.
+pub(super) unsafe fn watched_table(trigger: *const Trigger, relation: Relation) -> Oid {
+    // SAFETY: the caller vouches for both.
+    let (mut oid, mut table) = unsafe { ((*trigger).tgoid, (*relation).rd_id) };
+    // SAFETY: as above; a tuple is a row of pg_trigger.
+    let mut is_clone = unsafe { (*trigger).tgisclone };
+    while is_clone {
+        let mut parent = Oid::INVALID;
+        visit_triggers(pg_sys::TriggerOidIndexId, pg_sys::Anum_pg_trigger_oid, oid, |tuple, _| {
+            // SAFETY: as above.
+            let form = unsafe { &*row::<pg_sys::FormData_pg_trigger>(tuple) };
+            (parent, table) = (form.tgparentid, form.tgrelid);
+        });
+        (oid, is_clone) = (parent, parent != Oid::INVALID);
+    }
+    table
+}
+
+/// The names of the columns that a watched table's list for a channel has.
+pub(super) fn listed_columns(table: Oid, function: Oid, channel: &[u8]) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    visit_triggers(
+        pg_sys::TriggerRelidNameIndexId,
+        pg_sys::Anum_pg_trigger_tgrelid,
+        table,
+        |tuple, descriptor| {
+            // SAFETY: the tuple is a row of pg_trigger, whose arguments are never null.
+            unsafe {
+                let form = row::<pg_sys::FormData_pg_trigger>(tuple);
+                let count = (*form).tgattr.dim1 as usize;
+                if (*form).tgfoid != function || count == 0 {
+                    return;
+                }
+                let mut is_null = false;
+                let number = pg_sys::Anum_pg_trigger_tgargs as i32;
+                let arguments = pg_sys::heap_getattr(tuple, number, descriptor, &mut is_null);
+                let arguments = <&[u8]>::from_datum(arguments, is_null).unwrap_or_default();
+                if arguments.split(|byte| *byte == 0).next() != Some(channel) {
+                    return;
+                }
+                let attributes = std::ptr::addr_of!((*form).tgattr.values).cast::<i16>();
+                for attribute in std::slice::from_raw_parts(attributes, count) {
+                    let name = pg_sys::get_attname(table, *attribute, true);
+                    if !name.is_null() {
+                        names.push(CStr::from_ptr(name).to_bytes().to_vec());
+                    }
+                }
+            }
+        },
+    );
+    names
+}
+
+/// The numbers of the columns of the primary key, or else of the replica identity index.
+///
+/// # Safety
+/// `relation` must be open.
+pub(super) unsafe fn key_columns(relation: Relation) -> Option<Vec<i16>> {
+    let mut identity = None;
+    // SAFETY: the list is of oids; each tuple is a row of pg_index until it is released.
+    unsafe {
+        let indexes = PgList::<Oid>::from_pg(pg_sys::RelationGetIndexList(relation));
+        for index in indexes.iter_oid() {
+            let cache = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, Datum::from(index));
+            if tuple.is_null() {
+                continue;
+            }
+            let form = row::<pg_sys::FormData_pg_index>(tuple);
+            let columns = std::ptr::addr_of!((*form).indkey.values).cast::<i16>();
+            let columns = std::slice::from_raw_parts(columns, (*form).indnkeyatts as usize);
+            let (is_primary, is_identity) = ((*form).indisprimary, (*form).indisreplident);
+            if (*form).indisvalid && (is_primary || is_identity) {
+                identity = Some(columns.to_vec());
+            }
+            pg_sys::ReleaseSysCache(tuple);
+            if is_primary {
+                break;
+            }
+        }
+    }
+    identity
+}
+
+/// A table's name with its schema, in quotes where SQL needs them.
+pub(super) fn table_name(table: Oid) -> Vec<u8> {
+    // SAFETY: the names are NUL-terminated copies. A setting of this session must not decide what
+    // a table is called.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
+        let name = pg_sys::get_rel_name(table);
+        let quote_all = pg_sys::quote_all_identifiers;
+        pg_sys::quote_all_identifiers = false;
+        let name = pg_sys::quote_qualified_identifier(schema, name);
+        pg_sys::quote_all_identifiers = quote_all;
+        CStr::from_ptr(name).to_bytes().to_vec()
+    }
+}
+
+/// Calls for each row of `pg_trigger` that an index finds by an oid.
+fn visit_triggers(index: u32, column: u32, oid: Oid, mut visit: impl FnMut(HeapTuple, TupleDesc)) {
+    // SAFETY: the catalog stays open until the end of the scan, or of the transaction if an error
+    // comes; a tuple lives until the next one is asked for.
+    unsafe {
+        let lock = pg_sys::AccessShareLock as i32;
+        let catalog = pg_sys::table_open(pg_sys::TriggerRelationId, lock);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            column as i16,
+            pg_sys::BTEqualStrategyNumber as u16,
+            Oid::from(pg_sys::F_OIDEQ),
+            Datum::from(oid),
+        );
+        let scan =
+            pg_sys::systable_beginscan(catalog, Oid::from(index), true, null_mut(), 1, &mut key);
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            visit(tuple, (*catalog).rd_att);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+    }
+}
+
+/// The fixed part of a row of a catalog.
+///
+/// # Safety
+/// The row must be of that catalog.
+unsafe fn row<T>(tuple: HeapTuple) -> *const T {
+    // SAFETY: the caller vouches for it.
+    unsafe { pg_sys::GETSTRUCT(tuple) }.cast()
+}
