@@ -1396,33 +1396,15 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
 COMMENT ON FUNCTION notify_json.row_changed() IS
 'Publishes the changes of a table. Its triggers are made by watch().';
 
-CREATE FUNCTION notify_json.trigger_channel(arguments bytea) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT convert_from(
-        substring(arguments FROM 1 FOR position('\x00'::bytea IN arguments) - 1),
-        getdatabaseencoding())
-$$;
-
-COMMENT ON FUNCTION notify_json.trigger_channel(bytea) IS
-'The channel among the arguments of a trigger of watch().';
-
-CREATE FUNCTION notify_json.trigger_options(arguments bytea) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_to_array(convert_from(
-        rtrim(substring(arguments FROM position('\x00'::bytea IN arguments) + 1), '\x00'::bytea),
-        'SQL_ASCII'), ' ')
-$$;
-
-COMMENT ON FUNCTION notify_json.trigger_options(bytea) IS
-'The options among the arguments of a trigger of watch().';
-
 CREATE VIEW notify_json.watch_trigger AS
 SELECT trigger.oid, trigger.tgname AS name, trigger.tgrelid AS "table",
-    notify_json.trigger_channel(trigger.tgargs) AS channel,
-    notify_json.trigger_options(trigger.tgargs) AS options,
+    convert_from(substring(tgargs FROM 1 FOR till - 1), getdatabaseencoding()) AS channel,
+    string_to_array(convert_from(
+        rtrim(substring(tgargs FROM till + 1), '\x00'::bytea), 'SQL_ASCII'), ' ') AS options,
     trigger.tgtype AS type, trigger.tgattr AS attributes, trigger.tgenabled AS enabled,
     trigger.tgparentid <> 0 AS of_parent
 FROM pg_trigger AS trigger
+CROSS JOIN LATERAL position('\x00'::bytea IN tgargs) AS argument(till)
 WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 2;
 
 COMMENT ON VIEW notify_json.watch_trigger IS
@@ -1669,14 +1651,6 @@ GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
-
--- Whoever may call watch() and unwatch() needs these too; they tell what pg_trigger tells everybody,
--- and do what the caller may do without them.
-GRANT SELECT ON notify_json.watch_trigger, notify_json.watched TO PUBLIC;
-GRANT EXECUTE ON FUNCTION notify_json.trigger_channel(bytea), notify_json.trigger_options(bytea),
-    notify_json.trigger_condition(oid), notify_json.check_name(text, text),
-    notify_json.check_watch(regclass, text[], text[], text, text),
-    notify_json.create_trigger(regclass, text, text, text, text, text, boolean) TO PUBLIC;
 
 -- What follows names nothing but types, which are looked for in pg_catalog first.
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -7,33 +7,15 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
 COMMENT ON FUNCTION notify_json.row_changed() IS
 'Publishes the changes of a table. Its triggers are made by watch().';
 
-CREATE FUNCTION notify_json.trigger_channel(arguments bytea) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT convert_from(
-        substring(arguments FROM 1 FOR position('\x00'::bytea IN arguments) - 1),
-        getdatabaseencoding())
-$$;
-
-COMMENT ON FUNCTION notify_json.trigger_channel(bytea) IS
-'The channel among the arguments of a trigger of watch().';
-
-CREATE FUNCTION notify_json.trigger_options(arguments bytea) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_to_array(convert_from(
-        rtrim(substring(arguments FROM position('\x00'::bytea IN arguments) + 1), '\x00'::bytea),
-        'SQL_ASCII'), ' ')
-$$;
-
-COMMENT ON FUNCTION notify_json.trigger_options(bytea) IS
-'The options among the arguments of a trigger of watch().';
-
 CREATE VIEW notify_json.watch_trigger AS
 SELECT trigger.oid, trigger.tgname AS name, trigger.tgrelid AS "table",
-    notify_json.trigger_channel(trigger.tgargs) AS channel,
-    notify_json.trigger_options(trigger.tgargs) AS options,
+    convert_from(substring(tgargs FROM 1 FOR till - 1), getdatabaseencoding()) AS channel,
+    string_to_array(convert_from(
+        rtrim(substring(tgargs FROM till + 1), '\x00'::bytea), 'SQL_ASCII'), ' ') AS options,
     trigger.tgtype AS type, trigger.tgattr AS attributes, trigger.tgenabled AS enabled,
     trigger.tgparentid <> 0 AS of_parent
 FROM pg_trigger AS trigger
+CROSS JOIN LATERAL position('\x00'::bytea IN tgargs) AS argument(till)
 WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 2;
 
 COMMENT ON VIEW notify_json.watch_trigger IS

@@ -11,8 +11,9 @@ async fn the_owner_watches_and_whoever_writes_needs_no_right() {
         "CREATE ROLE {owner} LOGIN; CREATE ROLE {writer} LOGIN;
          GRANT CREATE ON SCHEMA public TO {owner};
          GRANT USAGE ON SCHEMA notify_json TO {owner};
-         GRANT EXECUTE ON FUNCTION notify_json.watch, notify_json.unwatch, notify_json.row_changed
-            TO {owner}"
+         GRANT SELECT ON notify_json.watch_trigger TO {owner};
+         GRANT EXECUTE ON FUNCTION notify_json.watch, notify_json.unwatch, notify_json.row_changed,
+            notify_json.check_name, notify_json.check_watch, notify_json.create_trigger TO {owner}"
     ))
     .await;
     let owners = case.database.as_role(&owner);
