@@ -64,6 +64,7 @@ lint-features: packages
 bench: packages build ## Measure split and join, and publishing beside plain INSERT
 	cargo bench -p notify-json-benches
 	target/release/soak publish 5
+	target/release/soak doorbell 5
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

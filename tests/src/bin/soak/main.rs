@@ -9,7 +9,9 @@
 //! - `soak drain EVENTS`: how fast a consumer reads what it has missed.
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
 //! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
+//! - `soak doorbell ROUNDS`: the same with a consumer, and how soon it hears.
 
+mod doorbell;
 mod drain;
 mod durable;
 mod faults;
@@ -32,6 +34,7 @@ async fn main() {
         ["durable-consumer", url] => durable::consume(url).await,
         ["drain", events] => drain::run(number(events) as i64).await,
         ["retention", hours] => retention::run(number(hours) as u32).await,
+        ["doorbell", rounds] => doorbell::run(number(rounds)).await,
         ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: as the first lines of tests/src/bin/soak/main.rs say"),
     }
