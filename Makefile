@@ -66,6 +66,7 @@ bench: packages build ## Measure split and join, publishing beside plain INSERT,
 	cargo bench -p notify-json-benches
 	target/release/soak publish 5
 	target/release/soak watch 100000 7
+	target/release/soak doorbell 5
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

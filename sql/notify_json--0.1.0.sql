@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:18
+-- extension/src/lib.rs:23
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -19,7 +19,7 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:19
+-- extension/src/lib.rs:24
 -- requires:
 --   schema
 
@@ -78,7 +78,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:20
+-- extension/src/lib.rs:25
 -- requires:
 --   check
 
@@ -243,7 +243,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:21
+-- extension/src/lib.rs:26
 -- requires:
 --   channel
 
@@ -301,7 +301,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:22
+-- extension/src/lib.rs:27
 -- requires:
 --   event
 
@@ -319,7 +319,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:28
 -- requires:
 --   doorbell
 
@@ -392,7 +392,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:29
 -- requires:
 --   window
 
@@ -587,7 +587,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:30
 -- requires:
 --   read
 
@@ -678,7 +678,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:31
 -- requires:
 --   consumer
 
@@ -848,7 +848,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:32
 -- requires:
 --   holder
 
@@ -1011,7 +1011,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:33
 -- requires:
 --   fetch
 
@@ -1079,9 +1079,34 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:34
 -- requires:
 --   views
+
+CREATE FUNCTION notify_json.workers() RETURNS TABLE (
+    database oid, pid integer, state text, started_at timestamptz,
+    rounds bigint, doorbells bigint, failures bigint, last_round_at timestamptz
+)
+LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'workers_wrapper';
+
+COMMENT ON FUNCTION notify_json.workers() IS
+'The doorbell workers of this server; none if it was started without the library.';
+
+CREATE VIEW notify_json.worker AS
+SELECT pg_database.datname AS database, worker.pid, worker.state, worker.started_at,
+    worker.rounds, worker.doorbells, worker.failures, worker.last_round_at
+FROM notify_json.workers() AS worker
+JOIN pg_database ON pg_database.oid = worker.database;
+
+COMMENT ON VIEW notify_json.worker IS
+'The doorbell workers of this server. Where a database has none that is serving, its transactions '
+'ring the doorbell themselves. Counts are since started_at.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:35
+-- requires:
+--   worker
 
 -- What replays need to know of events that are gone; consumers are counted for one by one.
 CREATE TABLE notify_json.removal (
@@ -1187,7 +1212,7 @@ COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:36
 -- requires:
 --   removal
 
@@ -1383,7 +1408,7 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:37
 -- requires:
 --   prune
 
@@ -1639,7 +1664,7 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:32
+-- extension/src/lib.rs:38
 -- requires:
 --   watch
 
@@ -1657,20 +1682,20 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:90
--- notify_json::doorbell::attend
+-- extension/src/attendance.rs:18
+-- notify_json::attendance::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:98
+-- extension/src/policy.rs:113
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/doorbell.rs:100
--- notify_json::doorbell::leave
+-- extension/src/attendance.rs:28
+-- notify_json::attendance::leave
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1735,7 +1760,13 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/worker/view.rs:9
+-- notify_json::worker::view::workers
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:39
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

@@ -5,8 +5,13 @@ use std::ffi::CStr;
 use crate::argument::{Text, to_utf8};
 use crate::error::{Error, MAX_CHANNEL_BYTES};
 
+unsafe extern "C-unwind" {
+    /// `src/common/hashfn.c`; pgrx does not bind it.
+    fn hash_bytes_extended(bytes: *const u8, length: i32, seed: u64) -> u64;
+}
+
 /// A name in the database's encoding, filled up with NUL.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Channel([u8; MAX_CHANNEL_BYTES + 1]);
 
 impl Channel {
@@ -24,9 +29,15 @@ impl Channel {
         }
         // A name that cannot be converted would fail in the listeners' sessions, at delivery.
         to_utf8(name, "channel name")?;
+        Ok(Self::of(name))
+    }
+
+    /// A name of up to 63 bytes; a longer one is cut.
+    pub(crate) fn of(name: &[u8]) -> Self {
         let mut bytes = [0; MAX_CHANNEL_BYTES + 1];
-        bytes[..name.len()].copy_from_slice(name);
-        Ok(Self(bytes))
+        let length = name.len().min(MAX_CHANNEL_BYTES);
+        bytes[..length].copy_from_slice(&name[..length]);
+        Self(bytes)
     }
 
     pub(crate) fn name(&self) -> &CStr {
@@ -35,5 +46,12 @@ impl Channel {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.name().to_bytes()
+    }
+
+    /// The same in every process.
+    pub(crate) fn hash(&self) -> u64 {
+        let name = self.bytes();
+        // SAFETY: the bytes outlive the call, which copies nothing; a name has at most 63.
+        unsafe { hash_bytes_extended(name.as_ptr(), name.len() as i32, 0) }
     }
 }

@@ -1,17 +1,22 @@
 //! The server side of `notify_json`: SQL call → frames → queue of `NOTIFY`.
 
 mod argument;
+mod attendance;
+mod board;
 mod change;
 mod channel;
 mod doorbell;
 mod error;
 mod event;
 mod json;
+mod news;
 mod notify;
 mod policy;
 mod queue;
 mod settings;
+mod status;
 mod window;
+mod worker;
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -26,7 +31,8 @@ mod window;
 ::pgrx::extension_sql_file!("../../sql/holder.sql", name = "holder", requires = ["consumer"]);
 ::pgrx::extension_sql_file!("../../sql/fetch.sql", name = "fetch", requires = ["holder"]);
 ::pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["fetch"]);
-::pgrx::extension_sql_file!("../../sql/removal.sql", name = "removal", requires = ["views"]);
+::pgrx::extension_sql_file!("../../sql/worker.sql", name = "worker", requires = ["views"]);
+::pgrx::extension_sql_file!("../../sql/removal.sql", name = "removal", requires = ["worker"]);
 ::pgrx::extension_sql_file!("../../sql/prune.sql", name = "prune", requires = ["removal"]);
 ::pgrx::extension_sql_file!("../../sql/watch.sql", name = "watch", requires = ["prune"]);
 ::pgrx::extension_sql_file!("../../sql/rights.sql", name = "rights", requires = ["watch"]);
@@ -39,4 +45,5 @@ pub extern "C-unwind" fn _PG_init() {
     policy::watch();
     doorbell::watch();
     change::watch();
+    worker::install();
 }

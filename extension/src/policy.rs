@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event::Log;
 
 struct Policies {
-    durable: HashSet<Vec<u8>>,
+    durable: HashSet<Channel>,
     log: Log,
 }
 
@@ -42,6 +42,24 @@ pub(crate) fn watch() {
 
 /// Where to log events of this channel; `None` if it is live.
 pub(crate) fn log_of(channel: &Channel) -> Result<Option<Log>, Error> {
+    refresh()?;
+    Ok(POLICIES.with_borrow(|policies| {
+        let policies = policies.as_ref()?;
+        policies.durable.contains(channel).then_some(policies.log)
+    }))
+}
+
+/// The durable channels that meet a condition.
+pub(crate) fn durable(condition: impl Fn(&Channel) -> bool) -> Result<Vec<Channel>, Error> {
+    refresh()?;
+    Ok(POLICIES.with_borrow(|policies| {
+        let durable = policies.iter().flat_map(|policies| &policies.durable);
+        durable.filter(|channel| condition(channel)).copied().collect()
+    }))
+}
+
+/// Reads the policies if they are to be read, once for a transaction that changes none.
+fn refresh() -> Result<(), Error> {
     let transaction = transaction();
     let changed = CHANGED.get();
     if SETTLED.get() != transaction {
@@ -59,10 +77,7 @@ pub(crate) fn log_of(channel: &Channel) -> Result<Option<Log>, Error> {
         POLICIES.set(policies);
     }
     SETTLED.set(transaction);
-    Ok(POLICIES.with_borrow(|policies| {
-        let policies = policies.as_ref()?;
-        policies.durable.contains(channel.bytes()).then_some(policies.log)
-    }))
+    Ok(())
 }
 
 /// Has everything read again at the next call.
@@ -180,7 +195,7 @@ unsafe fn scan(relation: pg_sys::Relation, mut log: Log) -> Result<Policies, Err
             pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
             let [name, is_durable, kept, _] = values;
             if bool::from_datum(is_durable, false) == Some(true) {
-                durable.extend(<&[u8]>::from_datum(name, false).map(<[u8]>::to_vec));
+                durable.extend(<&[u8]>::from_datum(name, false).map(Channel::of));
                 retention = retention.max(microseconds(&*kept.cast_mut_ptr()));
             }
         }

@@ -113,18 +113,33 @@ impl Server {
         self.program.log()
     }
 
+    /// Waits until it has logged something that contains this text.
+    pub fn wait_for_log(&self, text: &str) {
+        self.program.wait_until(|log| log.contains(text));
+    }
+
+    /// Stops it in the mode of the signal: SIGTERM is smart, SIGINT fast, SIGQUIT immediate.
+    pub fn stop(&self, mode: Signal) {
+        let _ = kill(self.postmaster(), mode);
+        self.wait_for_log("database system is shut down");
+    }
+
     /// Crashes it, as `pg_ctl stop -m immediate` does, and waits until it runs again.
     pub fn crash_and_restart(&self) {
         self.program.stop_program();
         self.program.start_program(READY);
     }
 
-    /// Sends a signal to it and to all of its processes.
-    pub fn signal(&self, signal: Signal) {
+    fn postmaster(&self) -> Pid {
         let file = self.folder.path().join("data/postmaster.pid");
         let content = std::fs::read_to_string(file).expect("it is running");
-        let postmaster: i32 = content.lines().next().expect("its pid").parse().expect("a number");
-        let _ = kill(Pid::from_raw(postmaster), signal);
+        Pid::from_raw(content.lines().next().expect("its pid").parse().expect("a number"))
+    }
+
+    /// Sends a signal to it and to all of its processes.
+    pub fn signal(&self, signal: Signal) {
+        let postmaster = self.postmaster();
+        let _ = kill(postmaster, signal);
         for process in std::fs::read_dir("/proc").expect("Linux has it").flatten() {
             let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
             // pid (name) state parent ...

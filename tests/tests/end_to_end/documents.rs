@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use notify_json_tests::{Server, make, notify_json, project};
+use notify_json_tests::{Database, Server, ServerOptions, make, notify_json, project};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(project().join(path)).unwrap()
@@ -24,6 +24,24 @@ async fn the_sql_of_the_readme_runs() {
     assert!(blocks.len() >= 4);
     for sql in blocks {
         client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_the_readme_work() {
+    let block = blocks(&read("README.md"), "conf").concat();
+    let lines = block.lines().map(|line| line.split_once(" = ").unwrap());
+    let settings: Vec<(&str, &str)> =
+        lines.map(|(name, value)| (name, value.trim_matches('\''))).collect();
+    let server = Server::start(&ServerOptions { settings: &settings, ..ServerOptions::default() });
+    let client = Database::at(server.url("postgres")).connect().await;
+    let served = "SELECT count(*) FROM pg_stat_activity
+                  WHERE backend_type = 'notify_json doorbell' AND datname = $1";
+    for database in ["shop", "billing"] {
+        client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+        while client.query_one(served, &[&database]).await.unwrap().get::<_, i64>(0) != 1 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -93,9 +111,14 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
     for path in &paths {
         assert!(project().join(path).exists(), "{path}");
     }
-    for folder in
-        ["wire/src", "extension/src", "client/src", "client/src/connect", "client/src/log"]
-    {
+    for folder in [
+        "wire/src",
+        "extension/src",
+        "extension/src/worker",
+        "client/src",
+        "client/src/connect",
+        "client/src/log",
+    ] {
         for file in std::fs::read_dir(project().join(folder)).unwrap() {
             let file = file.unwrap();
             if file.file_type().unwrap().is_dir() {

@@ -10,6 +10,7 @@ mod reading;
 mod refusals;
 mod retention;
 mod rights;
+mod worker;
 
 use notify_json_tests::{Database, Server};
 use tokio_postgres::error::DbError;

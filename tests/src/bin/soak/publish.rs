@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use notify_json_tests::{Database, Server, ServerOptions};
 
-const TABLE: &str = "
+/// A table as the log is, and channel `c`.
+pub(crate) const TABLE: &str = "
     SELECT notify_json.create_channel('c');
     CREATE SEQUENCE plain_id;
     CREATE TABLE plain (LIKE notify_json.event INCLUDING COMPRESSION INCLUDING STORAGE);
@@ -47,7 +48,7 @@ pub(crate) async fn run(rounds: u64) {
 }
 
 /// Transactions of one statement a second.
-async fn speed(database: &Database, clients: usize, sql: &'static str) -> f64 {
+pub(crate) async fn speed(database: &Database, clients: usize, sql: &'static str) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
     let started = Instant::now();
     let writers = (0..clients).map(|_| {

@@ -94,6 +94,7 @@ async fn the_owner_of_a_database_needs_no_superuser() {
          SELECT notify_json.prune(); SELECT notify_json.drop_consumer('c', 'd');
          TABLE notify_json.channel; TABLE notify_json.event; TABLE notify_json.consumer;
          TABLE notify_json.holder; TABLE notify_json.consumers; TABLE notify_json.channels;
+         TABLE notify_json.worker;
          INSERT INTO notify_json.channel (name, durable) VALUES ('e', true);
          DELETE FROM notify_json.channel WHERE name = 'e';
          GRANT USAGE ON SCHEMA notify_json TO reader_{name};
