@@ -45,7 +45,7 @@ async fn the_settings_of_the_readme_work() {
     }
 }
 
-/// Run by CI, and the last one by `installing_takes_three_files`.
+/// Run by CI, and the last one by `installing_takes_the_library_the_control_file_and_the_scripts`.
 const RUN_ELSEWHERE: [&str; 3] = ["make demo ", "make test ", "make install "];
 
 #[tokio::test]
@@ -87,7 +87,7 @@ fn the_dependencies_of_the_readme_exist() {
 }
 
 #[test]
-fn installing_takes_three_files() {
+fn installing_takes_the_library_the_control_file_and_the_scripts() {
     let folder = tempfile::tempdir().unwrap();
     let destination = format!("DESTDIR={}", folder.path().display());
     make(&["install", &destination]);
@@ -98,8 +98,9 @@ fn installing_takes_three_files() {
         .unwrap();
     let mut files: Vec<&str> = std::str::from_utf8(&listing.stdout).unwrap().lines().collect();
     files.sort_unstable();
-    let sql = concat!("notify_json--", env!("CARGO_PKG_VERSION"), ".sql");
-    assert_eq!(files, [sql, "notify_json.control", "notify_json.so"]);
+    let scripts =
+        ["notify_json--0.1.0--0.2.0.sql", "notify_json--0.1.0.sql", "notify_json--0.2.0.sql"];
+    assert_eq!(files, [&scripts[..], &["notify_json.control", "notify_json.so"]].concat());
 }
 
 #[test]

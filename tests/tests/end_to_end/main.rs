@@ -28,4 +28,5 @@ mod soak;
 mod sql_errors;
 mod subscriptions;
 mod transactions;
+mod upgrade;
 mod watch;

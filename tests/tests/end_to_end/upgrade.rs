@@ -1,0 +1,158 @@
+//! `ALTER EXTENSION notify_json UPDATE` from each released version ends where `CREATE EXTENSION` does.
+
+use notify_json_tests::{Database, Server, project};
+use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
+
+/// Every version ever released, with the SHA-256 of its script, which never changes again.
+const RELEASED: [(&str, &str); 1] =
+    [("0.1.0", "271e172cca2f3b85738acf66f3f859677eba8273efc63659a115756aac46a924")];
+
+/// All that the extension has in a database, one line each.
+const OBJECTS: &str = "
+WITH member AS (
+    SELECT classid, objid, objsubid, objid AS oid FROM pg_depend
+    WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
+        AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'notify_json')
+), relation AS (
+    SELECT * FROM pg_class WHERE relnamespace = 'notify_json'::regnamespace
+), line AS (
+    SELECT format('%s: member, comment %L, acl at creation %s',
+        pg_describe_object(classid, objid, objsubid),
+        obj_description(objid, classid::regclass::name),
+        (SELECT array_agg(acl::text ORDER BY acl::text) FROM pg_init_privs AS i
+            CROSS JOIN unnest(initprivs) AS acl
+            WHERE i.objoid = objid AND i.classoid = classid AND i.objsubid = 0))
+    FROM member
+    UNION ALL
+    SELECT format('%s, owner %s, acl %s', pg_get_functiondef(oid), proowner::regrole,
+        (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(proacl) AS acl))
+    FROM pg_proc WHERE oid IN (SELECT oid FROM member WHERE classid = 'pg_proc'::regclass)
+    UNION ALL
+    SELECT format('schema %s, owner %s, acl %s', nspname, nspowner::regrole,
+        (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(nspacl) AS acl))
+    FROM pg_namespace WHERE nspname = 'notify_json'
+    UNION ALL
+    SELECT format('relation %s, kind %s, owner %s, options %s, row security %s, bound %s, acl %s',
+        relname, relkind, relowner::regrole, reloptions, relrowsecurity,
+        pg_get_expr(relpartbound, oid),
+        (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(relacl) AS acl))
+    FROM relation
+    UNION ALL
+    SELECT format('column %s.%s of %s: %s, not null %s, collation %s, storage %s%s, default %s, comment %L',
+        attname, attnum, relname, format_type(atttypid, atttypmod), attnotnull, attcollation,
+        attstorage, attcompression, pg_get_expr(adbin, adrelid),
+        col_description(relation.oid, attnum))
+    FROM relation JOIN pg_attribute ON attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    UNION ALL
+    SELECT format('index %s', pg_get_indexdef(oid)) FROM relation WHERE relkind IN ('i', 'I')
+    UNION ALL
+    SELECT format('view %s: %s', relname, pg_get_viewdef(oid)) FROM relation WHERE relkind = 'v'
+    UNION ALL
+    SELECT format('constraint %s of %s: %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE connamespace = 'notify_json'::regnamespace
+    UNION ALL
+    SELECT format('trigger, enabled %s: %s', tgenabled, pg_get_triggerdef(pg_trigger.oid))
+    FROM pg_trigger JOIN relation ON relation.oid = tgrelid WHERE NOT tgisinternal
+    UNION ALL
+    SELECT format('dumped: %s %L', table_of.oid::regclass, condition)
+    FROM pg_extension CROSS JOIN unnest(extconfig, extcondition) AS table_of(oid, condition)
+    WHERE extname = 'notify_json'
+    UNION ALL
+    SELECT format('the extension: owner %s, schema %s, version %s',
+        extowner::regrole, extnamespace::regnamespace, extversion)
+    FROM pg_extension WHERE extname = 'notify_json'
+)
+SELECT format FROM line ORDER BY format";
+
+async fn objects(client: &Client) -> Vec<String> {
+    client.query(OBJECTS, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// A new database without the extension, whose owner is no superuser.
+async fn database(role: &str) -> Database {
+    let database = Server::shared().database().await;
+    let client = database.connect().await;
+    let name: String =
+        client.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let prepare = format!(
+        "DROP EXTENSION notify_json;
+         DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         ALTER DATABASE {name} OWNER TO {role}; GRANT ALL ON SCHEMA public TO {role}"
+    );
+    client.batch_execute(&prepare).await.unwrap();
+    database.as_role(role)
+}
+
+async fn run(client: &Client, sql: &str) {
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+/// What a consumer has not acknowledged yet, window by window.
+async fn drain(client: &Client, consumer: &str) -> Vec<String> {
+    let mut payloads = Vec::new();
+    loop {
+        let fetch = "SELECT id, payload::text FROM notify_json.fetch($1, 'orders')";
+        let rows = client.query(fetch, &[&consumer]).await.unwrap();
+        let Some(last) = rows.last() else { return payloads };
+        payloads.extend(rows.iter().map(|row| row.get::<_, String>(1)));
+        let ack = "SELECT notify_json.ack($1, 'orders', $2)";
+        client.query(ack, &[&consumer, &last.get::<_, i64>(0)]).await.unwrap();
+    }
+}
+
+#[test]
+fn released_scripts_never_change() {
+    for (version, expected) in RELEASED {
+        let path = project().join(format!("sql/notify_json--{version}.sql"));
+        let digest = Sha256::digest(std::fs::read(&path).unwrap());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, expected, "{} is released: write an upgrade script", path.display());
+    }
+}
+
+#[tokio::test]
+async fn an_updated_extension_equals_a_fresh_one() {
+    for (version, _) in RELEASED {
+        let fresh = database("upgrader").await.connect().await;
+        run(&fresh, "CREATE EXTENSION notify_json").await;
+        let updated = database("upgrader").await.connect().await;
+        run(&updated, &format!("CREATE EXTENSION notify_json VERSION '{version}'")).await;
+        run(&updated, LIVE_DATA).await;
+        run(&updated, "ALTER EXTENSION notify_json UPDATE").await;
+        let (fresh, updated) = (objects(&fresh).await, objects(&updated).await);
+        let missing: Vec<_> = fresh.iter().filter(|line| !updated.contains(line)).collect();
+        let surplus: Vec<_> = updated.iter().filter(|line| !fresh.contains(line)).collect();
+        assert!(missing.is_empty() && surplus.is_empty(), "{missing:#?}\n{surplus:#?}");
+    }
+}
+
+const LIVE_DATA: &str = "
+    SELECT notify_json.create_channel('orders', retention => '30 days');
+    SELECT notify_json('orders', '1'), notify_json('orders', '2');
+    CREATE TABLE parcel (id bigint PRIMARY KEY, state text, pin text);
+    SELECT notify_json.watch('parcel', 'orders', columns => '{id,state}');";
+
+#[tokio::test]
+async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
+    for (version, _) in RELEASED {
+        let database = database("live_upgrader").await;
+        let owner = database.connect().await;
+        run(&owner, &format!("CREATE EXTENSION notify_json VERSION '{version}'")).await;
+        run(&owner, LIVE_DATA).await;
+        let publisher = database.connect().await;
+        // The new library serves the old version too, as it must between its installation and this.
+        run(&publisher, "SELECT notify_json('orders', '3')").await;
+        assert_eq!(drain(&owner, "billing").await, ["1", "2", "3"]);
+        run(&publisher, "SELECT notify_json('orders', '4')").await;
+        run(&owner, "ALTER EXTENSION notify_json UPDATE").await;
+        run(&publisher, "SELECT notify_json('orders', '5')").await;
+        run(&publisher, "INSERT INTO parcel VALUES (1, 'packed', '0815')").await;
+        let rest = drain(&owner, "billing").await;
+        assert_eq!(rest[..2], ["4", "5"]);
+        let change: serde_json::Value = serde_json::from_str(&rest[2]).unwrap();
+        assert_eq!(change["new"], serde_json::json!({"id": 1, "state": "packed"}));
+        assert_eq!(rest.len(), 3);
+    }
+}
