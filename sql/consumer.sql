@@ -59,6 +59,8 @@ COMMENT ON FUNCTION notify_json.ensure_consumer(text, text) IS
 CREATE FUNCTION notify_json.unknown_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM notify_json.check_name('channel', channel);
+    PERFORM notify_json.check_name('consumer', consumer);
     RAISE undefined_object USING
         MESSAGE = format('consumer "%s" of channel "%s" does not exist', consumer, channel),
         DETAIL = 'It was never created, or it was dropped.',
@@ -66,7 +68,7 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
-'Says that a consumer does not exist.';
+'Says that a consumer does not exist, or that its name cannot be one.';
 
 CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -76,7 +76,14 @@ BEGIN
                 WHERE xid::text::bigint BETWEEN first_xid AND last_xid
             )
         )
-        AND NOT (last_id <= after AND last_xid < pg_snapshot_xmin(till)::text::bigint);
+        AND NOT (
+            last_id <= after
+            AND last_xid < pg_snapshot_xmax(till)::text::bigint
+            AND NOT EXISTS (
+                SELECT FROM pg_snapshot_xip(till) AS xip(xid)
+                WHERE xid::text::bigint BETWEEN first_xid AND last_xid
+            )
+        );
     RETURN NEXT;
 END $$;
 

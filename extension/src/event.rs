@@ -60,14 +60,21 @@ impl Log {
                 return Err(Error::ParallelOperation);
             }
         }
-        // SAFETY: the relation is open from try_table_open to table_close, or to the end of the
-        // transaction if an error comes; the descriptor lives as long.
+        // SAFETY: the relations are open until they are closed, or to the end of the transaction if
+        // an error comes; the descriptor lives as long.
         unsafe {
             // Before the id is drawn: the windows of readers rely on it.
             let xid = pg_sys::GetTopFullTransactionId().value;
             let published_at = pg_sys::GetCurrentTimestamp();
             let slot = self.slot(published_at);
-            let leaf = pg_sys::try_table_open(self.leaves[slot], pg_sys::RowExclusiveLock as i32);
+            let lock = pg_sys::RowExclusiveLock as i32;
+            // DROP EXTENSION locks them in this order, too.
+            let sequence = pg_sys::try_relation_open(self.sequence, lock);
+            if sequence.is_null() {
+                return Ok(None);
+            }
+            pg_sys::relation_close(sequence, pg_sys::NoLock as i32);
+            let leaf = pg_sys::try_table_open(self.leaves[slot], lock);
             if leaf.is_null() {
                 return Ok(None);
             }

@@ -149,6 +149,21 @@ async fn what_retention_removed_first_is_a_gap() {
 }
 
 #[tokio::test]
+async fn what_was_read_during_a_long_transaction_is_not_missed() {
+    let long = Server::shared().database().await.connect().await;
+    long.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+    let case = case().await;
+    case.publish(0..5).await;
+    let read = expect(&mut case.replay(Since::Earliest).await, 0..5).await;
+    case.set_retention("1 microsecond").await;
+    case.remove(5).await;
+    case.set_retention("1 day").await;
+    case.publish([5]).await;
+    expect(&mut case.replay(read).await, 5..6).await;
+    long.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
 async fn of_what_it_read_in_part_a_replay_is_told_at_most_a_batch_too_many() {
     let case = case().await;
     case.publish(0..1_000).await;

@@ -1,6 +1,9 @@
 //! A channel that is dropped and created again: what the old one had is gone for good, and what is
 //! committed from then on belongs to the new one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use notify_json_tests::Database;
 use tokio_postgres::Client;
 
@@ -89,4 +92,28 @@ async fn a_channel_that_exists_keeps_its_events() {
     publish(&owner, "1").await;
     super::refused(&owner, CREATE, "42710").await;
     expect(&owner, "c", &["1"]).await;
+}
+
+/// Who publishes meanwhile waits, and goes on: on a live channel or on the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_extension_is_dropped_and_created_under_load() {
+    let database = database().await;
+    let (owner, done) = (database.connect().await, Arc::new(AtomicBool::new(false)));
+    let mut publishers = Vec::new();
+    for _ in 0..6 {
+        let (client, done) = (database.connect().await, done.clone());
+        publishers.push(tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                run(&client, "SELECT notify_json('d', '1')").await;
+            }
+        }));
+    }
+    let again = format!("DROP EXTENSION notify_json; CREATE EXTENSION notify_json; {CREATE}");
+    for _ in 0..20 {
+        run(&owner, &again).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
 }
