@@ -7,11 +7,27 @@ use serde::de::DeserializeOwned;
 
 /// What every message is: stamped, so that none equals another and delays can be told.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Document<B> {
-    pub(crate) id: u64,
-    pub(crate) sent_ns: u64,
+struct Document<B> {
+    id: u64,
+    sent_ns: u64,
     #[expect(dead_code, reason = "decoding it is the point")]
-    pub(crate) body: B,
+    body: B,
+}
+
+/// What is made of a text that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It is decoded into its type.
+    Typed,
+    /// Nothing: the text is what was asked for.
+    Text,
+}
+
+/// The stamps of a message.
+pub(crate) struct Stamps {
+    pub(crate) is_last: bool,
+    /// How long after the epoch of its template it was sent.
+    pub(crate) sent_ns: u64,
 }
 
 /// Of 16 digits, as all stamps are.
@@ -19,14 +35,19 @@ const BASE: u64 = 1_000_000_000_000_000;
 /// The id of the last message of a writer.
 const LAST: u64 = BASE - 1;
 
-impl<B> Document<B> {
-    pub(crate) fn is_last(&self) -> bool {
-        self.id == BASE + LAST
-    }
-
-    /// How long after `epoch` it was stamped.
-    pub(crate) fn sent_ns(&self) -> u64 {
-        self.sent_ns - BASE
+impl Stamps {
+    pub(crate) fn read<B: Body>(text: &str, reading: Reading) -> Self {
+        let (id, sent_ns) = match reading {
+            Reading::Typed => {
+                let document: Document<B> = serde_json::from_str(text).expect("as it was sent");
+                (document.id, document.sent_ns)
+            }
+            Reading::Text => {
+                let number = |first| text[first..first + 16].parse().expect("as it was sent");
+                (number(ID_AT), number(SENT_AT))
+            }
+        };
+        Self { is_last: id == BASE + LAST, sent_ns: sent_ns - BASE }
     }
 }
 
@@ -40,6 +61,8 @@ pub(crate) struct Template {
 const ID: &str = r#"{"id":"#;
 const SENT: &str = r#","sent_ns":"#;
 const BODY: &str = r#","body":"#;
+const ID_AT: usize = ID.len();
+const SENT_AT: usize = ID_AT + 16 + SENT.len();
 
 impl Template {
     fn new(body: &str) -> Self {
@@ -59,9 +82,8 @@ impl Template {
     /// Message `id`, sent now.
     pub(crate) fn stamped(&self, id: u64) -> String {
         let mut text = self.text.clone();
-        let sent = ID.len() + 16 + SENT.len();
-        text.replace_range(ID.len()..ID.len() + 16, &(BASE + id).to_string());
-        text.replace_range(sent..sent + 16, &(BASE + self.now_ns()).to_string());
+        text.replace_range(ID_AT..ID_AT + 16, &(BASE + id).to_string());
+        text.replace_range(SENT_AT..SENT_AT + 16, &(BASE + self.now_ns()).to_string());
         text
     }
 

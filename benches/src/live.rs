@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::document::{Body, Document, Template};
+use crate::document::{Body, Reading, Stamps, Template};
 use crate::peers::{Peer, Publisher};
 
 /// How many messages have arrived, of all connections together.
@@ -55,6 +55,15 @@ impl Arrivals {
     }
 }
 
+/// What the messages of a turn are, and who carries them.
+#[derive(Clone, Copy)]
+pub(crate) struct Course<'a> {
+    pub(crate) peer: Peer,
+    pub(crate) database: &'a Database,
+    pub(crate) template: &'a Template,
+    pub(crate) reading: Reading,
+}
+
 /// Connections that listen, and what they have received.
 pub(crate) struct Receivers {
     pub(crate) arrivals: Arc<Arrivals>,
@@ -65,25 +74,25 @@ pub(crate) struct Receivers {
 impl Receivers {
     /// They end when they have seen the last messages of so many writers.
     pub(crate) async fn listen<B: Body>(
-        peer: Peer,
-        database: &Database,
-        template: &Template,
+        course: Course<'_>,
         connections: u64,
         writers: u64,
     ) -> Self {
+        let Course { peer, database, template, reading } = course;
         let arrivals = Arc::<Arrivals>::default();
         let mut tasks = Vec::new();
         for _ in 0..connections {
-            let mut receiver = peer.receiver::<B>(database).await;
+            let mut receiver = peer.receiver(database).await;
             let (template, arrivals) = (template.clone(), arrivals.clone());
             tasks.push(tokio::spawn(async move {
                 let (mut delays, mut ended) = (Vec::new(), 0);
-                let mut seen = |document: Document<B>| {
+                let mut seen = |text: &str| {
+                    let stamps = Stamps::read::<B>(text, reading);
                     let now = template.now_ns();
-                    if document.is_last() {
+                    if stamps.is_last {
                         ended += 1;
                     } else {
-                        delays.push(now - document.sent_ns());
+                        delays.push(now - stamps.sent_ns);
                         arrivals.add(now);
                     }
                     if ended == writers {
@@ -125,16 +134,11 @@ pub(crate) struct Load {
     pub(crate) window: u64,
 }
 
-/// Messages a second, from the first call until all connections have decoded the last one.
-pub(crate) async fn throughput<B: Body>(
-    peer: Peer,
-    database: &Database,
-    template: &Template,
-    load: Load,
-    turn: Duration,
-) -> f64 {
+/// Messages a second, from the first call until all connections have read the last one.
+pub(crate) async fn throughput<B: Body>(course: Course<'_>, load: Load, turn: Duration) -> f64 {
     let Load { connections, writers, per_transaction, window } = load;
-    let receivers = Receivers::listen::<B>(peer, database, template, connections, writers).await;
+    let Course { peer, database, template, .. } = course;
+    let receivers = Receivers::listen::<B>(course, connections, writers).await;
     let mut publishers = Vec::new();
     for _ in 0..writers {
         publishers.push(Publisher::connect(peer, database).await);
@@ -177,7 +181,7 @@ pub(crate) async fn throughput<B: Body>(
     sent as f64 / ((arrivals.last_ns() - begun) as f64 / 1e9)
 }
 
-/// Delays from the call to the decoded message, in milliseconds.
+/// Delays from the call until the message is read, in milliseconds.
 pub(crate) struct Delays {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -191,14 +195,9 @@ impl Delays {
 }
 
 /// One message every so often, to one connection.
-pub(crate) async fn paced<B: Body>(
-    peer: Peer,
-    database: &Database,
-    template: &Template,
-    period: Duration,
-    turn: Duration,
-) -> Delays {
-    let receivers = Receivers::listen::<B>(peer, database, template, 1, 1).await;
+pub(crate) async fn paced<B: Body>(course: Course<'_>, period: Duration, turn: Duration) -> Delays {
+    let Course { peer, database, template, .. } = course;
+    let receivers = Receivers::listen::<B>(course, 1, 1).await;
     let mut publisher = Publisher::connect(peer, database).await;
     let mut beats = interval(period);
     beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -214,13 +213,12 @@ pub(crate) async fn paced<B: Body>(
 /// One message after the other, each once all connections have the one before: how long until they
 /// do, in milliseconds.
 pub(crate) async fn one_by_one<B: Body>(
-    peer: Peer,
-    database: &Database,
-    template: &Template,
+    course: Course<'_>,
     connections: u64,
     turn: Duration,
 ) -> Delays {
-    let receivers = Receivers::listen::<B>(peer, database, template, connections, 1).await;
+    let Course { peer, database, template, .. } = course;
+    let receivers = Receivers::listen::<B>(course, connections, 1).await;
     let mut publisher = Publisher::connect(peer, database).await;
     let mut delays = Vec::new();
     let started = Instant::now();

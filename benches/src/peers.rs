@@ -11,10 +11,8 @@ use std::ops::ControlFlow;
 use futures_util::future::BoxFuture;
 use notify_json_tests::Database;
 
-use crate::document::{Body, Document};
 use crate::figures::{Candidate, Role};
 use by_hand::ByHand;
-pub(crate) use by_hand::decode;
 use claim_check::ClaimCheck;
 pub(crate) use claim_check::TABLE;
 pub(crate) use publisher::Publisher;
@@ -47,20 +45,20 @@ impl From<Peer> for Candidate {
     }
 }
 
-/// What hands over a message; it breaks when it has seen enough.
-pub(crate) type Seen<'a, B> = &'a mut (dyn FnMut(Document<B>) -> ControlFlow<()> + Send);
+/// What takes the JSON text of each message; it breaks when it has seen enough.
+pub(crate) type Seen<'a> = &'a mut (dyn FnMut(&str) -> ControlFlow<()> + Send);
 
-/// One listening connection that decodes what it receives.
-pub(crate) trait Receiver<B>: Send {
+/// One listening connection.
+pub(crate) trait Receiver: Send {
     /// Receives until `seen` breaks.
-    fn receive<'a>(&'a mut self, seen: Seen<'a, B>) -> BoxFuture<'a, ()>;
+    fn receive<'a>(&'a mut self, seen: Seen<'a>) -> BoxFuture<'a, ()>;
 }
 
 impl Peer {
     /// A connection that listens from now on.
-    pub(crate) async fn receiver<B: Body>(self, database: &Database) -> Box<dyn Receiver<B>> {
+    pub(crate) async fn receiver(self, database: &Database) -> Box<dyn Receiver> {
         match self {
-            Self::NotifyJson => Box::new(notify_json::subscribe::<B>(database).await),
+            Self::NotifyJson => Box::new(notify_json::subscribe(database).await),
             Self::Raw => Box::new(ByHand::new(by_hand::raw::listen(database).await)),
             Self::Sqlx => Box::new(ByHand::new(by_hand::sqlx::listen(database).await)),
             Self::PgPubSub => Box::new(ByHand::new(by_hand::pgpubsub::listen(database).await)),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use notify_json_client::{Event, FromMessage, Listener, Message};
+use notify_json_client::{Event, Message};
 use notify_json_tests::Database;
 use tokio::task::JoinSet;
 
-use super::{Arrivals, Delays, Load, one_by_one, throughput};
-use crate::document::{Body, Document, Language, Order};
+use super::{Arrivals, Course, Delays, Load, one_by_one, throughput};
+use crate::document::{Body, Language, Order, Reading, Stamps};
 use crate::figures::{Axis, Candidate, Role, Scenario, Unit};
-use crate::peers::{CHANNEL, Peer, Publisher, decode, shared};
+use crate::peers::{CHANNEL, Peer, Publisher, shared};
 use crate::rounds::Bench;
 
 pub(crate) async fn run(bench: &mut Bench, database: &Database) {
@@ -30,13 +30,14 @@ async fn connections(bench: &mut Bench, database: &Database) {
     for connections in [1, 20, 100] {
         bench
             .interleave(&PEERS, async |peer| {
+                let course =
+                    Course { peer, database, template: &template, reading: Reading::Typed };
                 let at = |family: &str, unit| {
                     Scenario::new(family, Axis::Connections, connections, unit)
                 };
                 let load = Load { connections, writers: 1, per_transaction: 1_000, window: 8_000 };
-                let rate = throughput::<Order>(peer, database, &template, load, turn).await;
-                let delays =
-                    one_by_one::<Order>(peer, database, &template, connections, turn).await;
+                let rate = throughput::<Order>(course, load, turn).await;
+                let delays = one_by_one::<Order>(course, connections, turn).await;
                 vec![
                     (at("fan-out, throughput, 1,000 a transaction", Unit::MessagesPerSecond), rate),
                     (at("fan-out, latency until all have it", Unit::Milliseconds), delays.p50),
@@ -119,31 +120,26 @@ async fn ours<B: Body>(
     let listener = database.listener().await;
     let mut tasks = JoinSet::new();
     for number in 0..subscriptions {
-        if readers == Readers::All || number == 0 {
-            follow::<Document<B>>(&mut tasks, &listener, arrived.clone()).await;
-        } else {
-            follow::<Message>(&mut tasks, &listener, arrived.clone()).await;
-        }
+        let reads = readers == Readers::All || number == 0;
+        let mut subscription =
+            listener.subscribe::<Message>(CHANNEL).await.expect("the server runs");
+        let arrived = arrived.clone();
+        tasks.spawn(async move {
+            while let Some(Ok(Event::Message(message))) = subscription.recv().await {
+                if reads {
+                    let text = message.json().expect("it was sent like this");
+                    Stamps::read::<B>(text, Reading::Typed);
+                }
+                arrived();
+            }
+            panic!("not a message");
+        });
     }
     tasks.spawn(async move {
         let _listener = listener;
         std::future::pending().await
     });
     tasks
-}
-
-async fn follow<T: FromMessage + Send + 'static>(
-    tasks: &mut JoinSet<()>,
-    listener: &Listener,
-    arrived: impl Fn() + Send + 'static,
-) {
-    let mut subscription = listener.subscribe::<T>(CHANNEL).await.expect("the server runs");
-    tasks.spawn(async move {
-        while let Some(Ok(Event::Message(_))) = subscription.recv().await {
-            arrived();
-        }
-        panic!("not a message");
-    });
 }
 
 async fn by_hand<B: Body>(
@@ -158,10 +154,9 @@ async fn by_hand<B: Body>(
     for (number, mut subscription) in all.into_iter().enumerate() {
         let (reads, arrived) = (readers == Readers::All || number == 0, arrived.clone());
         tasks.spawn(async move {
-            loop {
-                let text = subscription.next().await;
+            while let Some(text) = subscription.next().await {
                 if reads {
-                    decode::<B>(&text);
+                    Stamps::read::<B>(&text, Reading::Typed);
                 }
                 arrived();
             }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use notify_json_tests::Database;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Delays, Receivers};
-use crate::document::{Body, Language, Picture};
+use super::{Course, Delays, Receivers};
+use crate::document::{Body, Language, Picture, Reading};
 use crate::figures::{Axis, Candidate, Role, Scenario, Unit};
 use crate::peers::{Peer, Publisher};
 use crate::rounds::Bench;
@@ -44,7 +44,8 @@ async fn measure<B: Body>(bench: &mut Bench, database: &Database, size: usize) {
             let until = Instant::now() + turn;
             let sending = async {
                 let Some(peer) = peer else { return };
-                let receivers = Receivers::listen::<B>(peer, database, &template, 1, 1).await;
+                let course = Course { peer, database, template: &template, reading: Reading::Text };
+                let receivers = Receivers::listen::<B>(course, 1, 1).await;
                 let mut publisher = Publisher::connect(peer, database).await;
                 let mut beats = beats(period);
                 let mut id = 0;

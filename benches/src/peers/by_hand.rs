@@ -10,8 +10,6 @@ pub(super) mod sqlx;
 use futures_util::future::BoxFuture;
 
 use super::{Receiver, Seen};
-use crate::document::{Body, Document};
-
 /// One connection's notifications.
 pub(super) trait Notifications: Send {
     type Notification: Payload + Send;
@@ -57,16 +55,10 @@ impl<N: Notifications> ByHand<N> {
     }
 }
 
-impl<B: Body, N: Notifications> Receiver<B> for ByHand<N> {
-    fn receive<'a>(&'a mut self, seen: Seen<'a, B>) -> BoxFuture<'a, ()> {
-        Box::pin(
-            async move { while self.next_text(|text| seen(decode(text))).await.is_continue() {} },
-        )
+impl<N: Notifications> Receiver for ByHand<N> {
+    fn receive<'a>(&'a mut self, seen: Seen<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(async move { while self.next_text(&mut *seen).await.is_continue() {} })
     }
-}
-
-pub(crate) fn decode<B: Body>(text: &str) -> Document<B> {
-    serde_json::from_str(text).expect("it is what was sent")
 }
 
 impl Unfinished {

@@ -16,10 +16,11 @@ pub(crate) enum Shared {
 }
 
 impl Shared {
-    pub(crate) async fn next(&mut self) -> Arc<str> {
+    /// `None` once the connection has ended.
+    pub(crate) async fn next(&mut self) -> Option<Arc<str>> {
         match self {
-            Self::Broadcast(receiver) => receiver.recv().await.expect("it has room"),
-            Self::PgPubSub(subscription) => subscription.recv().await.expect("it has room").payload,
+            Self::Broadcast(receiver) => receiver.recv().await.ok(),
+            Self::PgPubSub(subscription) => Some(subscription.recv().await.ok()?.payload),
         }
     }
 }
