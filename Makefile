@@ -21,6 +21,9 @@ unexport RUST_BACKTRACE
 BUILD = cargo build --release --features notify_json/pg$(PG_MAJOR) \
 	-p notify_json -p notify-json-cli -p notify-json-tests
 
+# The benchmark is no member of the workspace, so that nobody else has to build its peers.
+BENCH = cargo run --release --locked --manifest-path benches/Cargo.toml
+
 .NOTPARALLEL:
 
 .PHONY: help
@@ -60,13 +63,11 @@ lint-features: packages
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --workspace --features notify_json/pg$(PG_MAJOR),notify-json-tests/metrics \
 		--all-targets -- -D warnings
+	cargo clippy --manifest-path benches/Cargo.toml --locked --all-targets -- -D warnings
 
 .PHONY: bench
-bench: packages build ## Measure split and join, publishing beside plain INSERT, and watch() beside other triggers
-	cargo bench -p notify-json-benches
-	target/release/soak publish 5
-	target/release/soak watch 100000 7
-	target/release/soak doorbell 5
+bench: packages build ## Measure beside peers, in a few minutes; ONLY=live chooses scenarios
+	$(BENCH) -- $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

@@ -4,6 +4,7 @@
 //! over what the server holds.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ffi::CStr;
 
 use pgrx::callconv::{Arg, ArgAbi};
@@ -48,13 +49,22 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
+    /// Asked once: a backend stays in its database, and a call into the server is guarded.
     pub(crate) fn of_database() -> Self {
+        thread_local! {
+            static ENCODING: Cell<Option<Encoding>> = const { Cell::new(None) };
+        }
+        if let Some(encoding) = ENCODING.get() {
+            return encoding;
+        }
         // SAFETY: reads a variable of this backend.
-        match unsafe { pg_sys::GetDatabaseEncoding() as u32 } {
+        let encoding = match unsafe { pg_sys::GetDatabaseEncoding() as u32 } {
             pg_sys::pg_enc::PG_UTF8 => Self::Utf8,
             pg_sys::pg_enc::PG_SQL_ASCII => Self::SqlAscii,
             _ => Self::Other,
-        }
+        };
+        ENCODING.set(Some(encoding));
+        encoding
     }
 }
 

@@ -81,8 +81,18 @@ fn keep(channel: &Channel, json: Checked<'_>, log: &Log) -> Result<Option<i64>, 
 }
 
 thread_local! {
-    /// One for the life of the backend, for its compression context.
-    static SPLITTER: RefCell<Option<Splitter>> = const { RefCell::new(None) };
+    /// One for the life of the backend.
+    static SENDER: RefCell<Option<Sender>> = const { RefCell::new(None) };
+}
+
+const BUFFER_BYTES: usize = MAX_PAYLOAD_BYTES + 1;
+
+/// What sending needs again and again.
+struct Sender {
+    /// With its compression context.
+    splitter: Splitter,
+    /// Where payloads are written out, one after the other, each with a NUL.
+    buffer: Vec<u8>,
 }
 
 /// Splits the text and queues its payloads, all or, when an error ends the transaction, none.
@@ -97,19 +107,19 @@ fn send(channel: &Channel, json: Checked<'_>) -> Result<(), Error> {
             Encoding::Other => Carrier::Other { text_bytes: bytes.len() },
         },
     };
-    SPLITTER.with_borrow_mut(|splitter| {
-        let splitter = match splitter {
-            Some(splitter) => splitter,
+    SENDER.with_borrow_mut(|sender| {
+        let Sender { splitter, buffer } = match sender {
+            Some(sender) => sender,
             None => {
                 let length = text.len();
-                splitter.insert(Splitter::new().map_err(|_| Error::Compress { length })?)
+                let splitter = Splitter::new().map_err(|_| Error::Compress { length })?;
+                sender.insert(Sender { splitter, buffer: Vec::with_capacity(BUFFER_BYTES) })
             }
         };
         let split = splitter.split(&text, &options)?;
         if let Checked::NotYet(_) = json {
             crate::json::check(&text)?;
         }
-        let mut buffer = Vec::with_capacity(MAX_PAYLOAD_BYTES + 1);
         for payload in split.payloads() {
             check_for_interrupts!();
             buffer.clear();
@@ -120,7 +130,7 @@ fn send(channel: &Channel, json: Checked<'_>) -> Result<(), Error> {
             buffer.push(0);
             queue::add(
                 channel.name(),
-                CStr::from_bytes_with_nul(&buffer).expect("text holds no NUL"),
+                CStr::from_bytes_with_nul(buffer).expect("text holds no NUL"),
             );
         }
         Ok(())

@@ -1,0 +1,74 @@
+//! What is printed, and `target/bench/results.json`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::figures::Figures;
+
+/// One line of `results.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) scenario: String,
+    pub(crate) candidate: String,
+    pub(crate) unit: String,
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    /// How many times as good as the best peer, by the medians: above 1 is better, for speeds and
+    /// costs alike. None where there is no peer.
+    pub(crate) ratio_to_best_peer: Option<f64>,
+}
+
+pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for scenario in figures.scenarios() {
+        let best = figures.best_peer(scenario);
+        for figure in figures.of(scenario) {
+            let ratio = best.map(|best| scenario.unit.ratio(figure.median(), best.median()));
+            rows.push(Row {
+                scenario: scenario.name(),
+                candidate: figure.candidate.name.clone(),
+                unit: scenario.unit.name().to_owned(),
+                median: figure.median(),
+                min: figure.min(),
+                max: figure.max(),
+                ratio_to_best_peer: ratio,
+            });
+        }
+    }
+    rows
+}
+
+pub(crate) fn write(rows: &[Row], folder: &Path) {
+    let json = serde_json::to_string_pretty(rows).expect("numbers and names");
+    std::fs::write(folder.join("results.json"), json + "\n").expect("target/ can be written to");
+}
+
+/// A table of one line a candidate under the name of each scenario.
+pub(crate) fn print(rows: &[Row]) {
+    for group in rows.chunk_by(|one, other| one.scenario == other.scenario) {
+        println!("\n{} [{}]", group[0].scenario, group[0].unit);
+        for row in group {
+            let ratio = row.ratio_to_best_peer.map(|ratio| format!("{ratio:.2} x the best peer"));
+            println!(
+                "  {:<30}{:>12}   {:>10} to {:<10}  {}",
+                row.candidate,
+                number(row.median),
+                number(row.min),
+                number(row.max),
+                ratio.unwrap_or_default()
+            );
+        }
+    }
+}
+
+/// With three digits that mean something, at least.
+pub(crate) fn number(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
