@@ -39,6 +39,10 @@ demo-stop: ## Stop the demo's server
 	test -x target/release/demo || $(MAKE) build
 	target/release/demo stop
 
+.PHONY: shop
+shop: packages examples ## Run the client's example: orders change by SQL, two services follow
+	target/release/shop
+
 .PHONY: test
 test: setup build ## Run every test, against servers that the tests start themselves
 	scripts/test.sh
@@ -84,6 +88,10 @@ packages:
 .PHONY: build
 build: ## Build the extension for PG_CONFIG's server, and the programs
 	$(BUILD)
+
+.PHONY: examples
+examples: ## Build the client's examples as well
+	$(BUILD) -p notify-json-client --lib --bins --examples
 
 .PHONY: install
 install: build ## Install the extension into PG_CONFIG's server

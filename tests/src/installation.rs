@@ -19,6 +19,12 @@ pub fn soak() -> Command {
     program("soak")
 }
 
+/// A command that runs `shop`, which runs the client's examples.
+pub fn shop() -> Command {
+    make(&["--silent", "examples"]);
+    program("shop")
+}
+
 /// A program built for release, in an environment that names no server.
 fn program(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

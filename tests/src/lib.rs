@@ -17,7 +17,7 @@ mod supervised;
 pub mod texts;
 
 pub use database::{Database, drain, next_message};
-pub use installation::{make, notify_json, pg_dump, project, psql, soak};
+pub use installation::{make, notify_json, pg_dump, project, psql, shop, soak};
 pub use persistent::PersistentServer;
 pub use pgbouncer::PgBouncer;
 pub use process::{Running, memory};

@@ -24,6 +24,7 @@ mod pooler;
 mod publishing;
 mod replaying;
 mod schema;
+mod shop;
 mod soak;
 mod sql_errors;
 mod subscriptions;
