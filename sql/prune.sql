@@ -1,6 +1,7 @@
 -- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
 -- removed only events that would stay for much longer than their channel says: those of channels
--- with a shorter retention, and those that the ring has caught up with.
+-- with a shorter retention, and those that the ring has caught up with. Counting what consumers and
+-- replays lose takes longest, and holds up nobody but consumers that lose something.
 
 CREATE FUNCTION notify_json.is_expired(slot smallint) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -19,44 +20,94 @@ $$;
 COMMENT ON FUNCTION notify_json.is_expired(smallint) IS
 'Whether a leaf has events, and none that is to be kept.';
 
+CREATE FUNCTION notify_json.behind(slot smallint) RETURNS SETOF notify_json.consumer
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT consumer FROM notify_json.consumer
+    WHERE EXISTS (
+        SELECT FROM notify_json.unacked
+        WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
+            AND unacked.slot = behind.slot
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.behind(smallint) IS
+'The consumers that have events of a leaf still to ack.';
+
+CREATE FUNCTION notify_json.has_later(slot smallint, last bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.channel CROSS JOIN LATERAL (
+            SELECT FROM notify_json.event
+            WHERE event.channel = channel.name AND event.slot = has_later.slot
+                AND event.id > has_later.last
+            LIMIT 1
+        ) AS later
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.has_later(smallint, bigint) IS
+'Whether a leaf has events with a higher id, of channels that there are.';
+
+-- Not in the queue for the lock, where publishers and readers would wait behind.
+CREATE FUNCTION notify_json.lock_leaf(slot smallint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock text := format(
+        'LOCK TABLE ONLY notify_json.event_%s IN ACCESS EXCLUSIVE MODE NOWAIT', slot);
+BEGIN
+    FOR attempt IN 2..10 LOOP
+        BEGIN
+            EXECUTE lock;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    EXECUTE lock;
+END $$;
+
+COMMENT ON FUNCTION notify_json.lock_leaf(smallint) IS
+'Locks a leaf against all others, or fails in a tenth of a second.';
+
 CREATE FUNCTION notify_json.empty_leaf(slot smallint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    last bigint;
+    counted bigint;
     step bigint;
     removed bigint;
 BEGIN
     IF NOT notify_json.is_expired(empty_leaf.slot) THEN
         RETURN 0;
     END IF;
-    -- Consumers before the leaf, as fetch() does.
-    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
-        SELECT channel, consumer FROM notify_json.unacked WHERE slot = empty_leaf.slot
-    ) ORDER BY channel, name FOR NO KEY UPDATE;
-    -- Not in the queue for the lock, where publishers would wait behind.
-    FOR attempt IN REVERSE 10..1 LOOP
-        BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', leaf);
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF attempt = 1 THEN
-                RAISE;
-            END IF;
-        END;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    -- Nobody writes to it now, and what was committed in between is visible.
-    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
-        RAISE lock_not_available;
-    END IF;
-    UPDATE notify_json.consumer SET skipped = skipped + lost.events
+    -- Nobody is writing to it at this moment, so whoever does later draws a later id. The lock goes
+    -- with the block: counting takes long, in which others may read and write.
+    BEGIN
+        PERFORM notify_json.lock_leaf(empty_leaf.slot);
+        last := pg_sequence_last_value('notify_json.event_id');
+        RAISE no_data_found;
+    EXCEPTION WHEN no_data_found THEN
+        NULL;
+    END;
+    PERFORM FROM notify_json.consumer
+    WHERE (channel, name) IN (SELECT channel, name FROM notify_json.behind(empty_leaf.slot))
+    ORDER BY channel, name FOR NO KEY UPDATE;
+    UPDATE notify_json.consumer SET skipped = consumer.skipped + lost.events
     FROM (
-        SELECT channel, consumer, count(*) AS events FROM notify_json.unacked
-        WHERE slot = empty_leaf.slot GROUP BY channel, consumer
+        SELECT behind.channel, behind.name, behind."window", behind.after, (
+                SELECT count(*) FROM notify_json.unacked
+                WHERE unacked.channel = behind.channel AND unacked.consumer = behind.name
+                    AND unacked.slot = empty_leaf.slot
+            ) AS events
+        FROM notify_json.behind(empty_leaf.slot)
     ) AS lost
-    WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
-    SELECT (max(id) - min(id)) / 100 + 1 INTO step FROM notify_json.event
+    WHERE consumer.channel = lost.channel AND consumer.name = lost.name
+        -- Unless it was moved since, and this has waited for it.
+        AND consumer."window" = lost."window" AND consumer.after = lost.after;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    SELECT (max(id) - min(id)) / 100 + 1, count(*) INTO step, removed FROM notify_json.event
     WHERE slot = empty_leaf.slot;
     INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
     SELECT channel,
@@ -67,8 +118,15 @@ BEGIN
             min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
         FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
     ) AS batch;
-    SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
-    EXECUTE format('TRUNCATE ONLY %s', leaf);
+    PERFORM notify_json.lock_leaf(empty_leaf.slot);
+    -- What was counted must be all that there is, and for all who have not had it.
+    IF NOT notify_json.is_expired(empty_leaf.slot)
+        OR notify_json.has_later(empty_leaf.slot, last)
+        OR counted <> (SELECT count(*) FROM notify_json.behind(empty_leaf.slot))
+    THEN
+        RAISE lock_not_available;
+    END IF;
+    EXECUTE format('TRUNCATE ONLY notify_json.event_%s', empty_leaf.slot);
     RETURN removed;
 EXCEPTION WHEN lock_not_available THEN
     -- Which also gives back the locks.
@@ -140,9 +198,10 @@ DECLARE
     longest interval := (SELECT max(retention) FROM notify_json.channel WHERE durable);
     channel record;
     removed bigint := 0;
+    emptied bigint;
 BEGIN
     PERFORM notify_json.check_writable('remove old events');
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
             DETAIL = format('Its isolation level is %s: it does not see the events committed since '
@@ -156,9 +215,6 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
     END;
-    FOR slot IN 0..9 LOOP
-        removed := removed + notify_json.empty_leaf(slot::smallint);
-    END LOOP;
     FOR channel IN
         WITH RECURSIVE used AS (
             (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
@@ -179,6 +235,12 @@ BEGIN
     LOOP
         removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
     END LOOP;
+    -- Last and at most one, since nobody can read before this transaction ends.
+    FOR slot IN 0..9 LOOP
+        emptied := notify_json.empty_leaf(slot::smallint);
+        removed := removed + emptied;
+        EXIT WHEN emptied > 0;
+    END LOOP;
     IF removed > 0 THEN
         PERFORM notify_json.compact_removals();
     END IF;
@@ -186,4 +248,5 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json.prune() IS
-'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';
+'Removes events older than their channel''s retention, some at a time; returns how many. '
+'0: nothing left for now.';

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use serde_json::json;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, connect};
 
 /// Print the channels that have a policy, one JSON object a line.
 #[derive(Args)]
@@ -74,8 +75,17 @@ impl Seek {
 
 impl Prune {
     pub(crate) async fn run(self) -> Result<ExitCode> {
-        let sql = "SELECT json_build_object('removed', notify_json.prune())::text";
-        print(query(&self.connection, sql, &[], "EXECUTE on its function prune").await?)
+        let sql = "SELECT notify_json.prune()";
+        let mut total = 0;
+        loop {
+            let rows = query(&self.connection, sql, &[], "EXECUTE on its function prune").await?;
+            match rows.first().context("the server answers with a row")?.try_get::<_, i64>(0)? {
+                0 => break,
+                removed => total += removed,
+            }
+        }
+        writeln!(io::stdout(), "{}", json!({"removed": total}))?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -88,9 +98,7 @@ async fn query(
     parameters: &[Parameter<'_>],
     needs: &str,
 ) -> Result<Vec<Row>> {
-    let (client, connection): (Client, _) =
-        notify_json_client::connect(connection.string()).await?;
-    let connection = tokio::spawn(connection);
+    let (client, connection) = connect(connection.string()).await?;
     let rows = client.query_typed(sql, parameters).await;
     let rows = rows.map_err(|error| explained(error, needs))?;
     drop(client);

@@ -51,10 +51,16 @@ pub(super) struct Entry {
     pub(super) text: Option<String>,
 }
 
+/// What a reader asks is whole by itself. At the level that the database or the role may have as its
+/// default, claims would fail for no reason, and nothing could be pruned.
+const READ_COMMITTED: &str =
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// Listens for doorbells, and has them rung.
 pub(super) async fn attend(client: &Client, channel: &str) -> Result<(), Error> {
     let failed = |error| refused("cannot listen for news of the channel", error);
-    client.batch_execute(&format!("LISTEN {}", channel::quote(channel))).await.map_err(failed)?;
+    let listen = format!("{READ_COMMITTED}; LISTEN {}", channel::quote(channel));
+    client.batch_execute(&listen).await.map_err(failed)?;
     let attend = "SELECT notify_json.attend($1)";
     client.query_typed(attend, &[(&channel, Type::TEXT)]).await.map_err(failed)?;
     Ok(())
@@ -209,12 +215,22 @@ pub(super) async fn read(
     Ok(Page { window: header.map_or_else(|| from.window.clone(), Arc::from), events })
 }
 
-/// Removes what is older than the retention of its channel.
+/// Each empties a leaf of the ring, or removes some of the events of a channel.
+const MAX_PRUNES: u32 = 20;
+
+/// Removes what is older than the retention of its channel; returns how many events.
 pub(super) async fn prune(client: &Client) -> Result<i64, Error> {
-    let removed = client.query_typed_one("SELECT notify_json.prune()", &[]).await;
-    removed
-        .and_then(|row| row.try_get(0))
-        .map_err(|error| refused("cannot remove old events", error))
+    let failed = |error| refused("cannot remove old events", error);
+    client.batch_execute(READ_COMMITTED).await.map_err(failed)?;
+    let mut total = 0;
+    for _ in 0..MAX_PRUNES {
+        let row = client.query_typed_one("SELECT notify_json.prune()", &[]).await;
+        match row.and_then(|row| row.try_get::<_, i64>(0)).map_err(failed)? {
+            0 => break,
+            removed => total += removed,
+        }
+    }
+    Ok(total)
 }
 
 fn position(row: &Row, column: usize) -> Result<Position, tokio_postgres::Error> {

@@ -183,7 +183,7 @@ impl Reader {
                     }
                     return Err(error);
                 }
-                never = prune_now_and_then(client) => match never {},
+                never = prune_now_and_then(&self.config) => match never {},
             }
             tracing::warn!(channel = &*self.channel, "another client has taken the consumer over");
             *place = None;
@@ -351,14 +351,24 @@ async fn drive(mut connection: Connection, bell: &Notify) -> Error {
 }
 
 /// Consumers keep the log short, so that nobody else has to.
-async fn prune_now_and_then(client: &Client) -> Infallible {
+async fn prune_now_and_then(config: &ListenerConfig) -> Infallible {
     let mut beats = interval(PRUNE_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
-        match queries::prune(client).await {
+        match prune(config).await {
             Ok(removed) => tracing::debug!(removed, "pruned"),
-            Err(error) => tracing::debug!(error = &error as &dyn StdError, "not pruned"),
+            Err(error) => tracing::warn!(error = &error as &dyn StdError, "not pruned"),
         }
+    }
+}
+
+/// On a connection of its own, since it may take longer than the lease.
+async fn prune(config: &ListenerConfig) -> Result<i64, Error> {
+    let (client, connection) = config.connector.connect().await?;
+    let bell = Notify::new();
+    tokio::select! {
+        removed = queries::prune(&client) => removed,
+        error = drive(connection, &bell) => Err(error),
     }
 }

@@ -217,8 +217,7 @@ async fn removed_events_are_a_gap_with_their_number() {
         .batch_execute("SELECT notify_json.alter_channel('c', retention => '1 microsecond')")
         .await
         .unwrap();
-    let removed = case.client.query_one("SELECT notify_json.prune()", &[]).await.unwrap();
-    assert_eq!(removed.get::<_, i64>(0), 10);
+    removed(&case, 10).await;
     let forever = "SELECT notify_json.alter_channel('c', retention => '1 day')";
     case.client.batch_execute(forever).await.unwrap();
     case.publish([10]).await;
@@ -263,4 +262,81 @@ async fn shutdown_ends_the_stream_and_lets_the_consumer_go() {
     let other = case.database.listener().await;
     let mut consumer = other.consume::<i64>("c", "worker").await.unwrap();
     assert_eq!(next(&mut consumer).await.payload, 1);
+}
+
+/// What a reader asks for itself does not depend on the level that transactions have by default.
+#[tokio::test]
+async fn a_database_may_have_another_level_of_isolation() {
+    for level in ["serializable", "repeatable read", "read uncommitted"] {
+        let case = case().await;
+        let sql = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = %L',
+                 current_database(), '{level}'); END $$"
+        );
+        case.client.batch_execute(&sql).await.unwrap();
+        case.publish(0..10).await;
+        let short = "SELECT notify_json.alter_channel('c', retention => '1 microsecond')";
+        case.client.batch_execute(short).await.unwrap();
+        let mut consumer = case.consume().await;
+        let level_now = case.database.connect().await;
+        let level_now = level_now.query_one("SHOW transaction_isolation", &[]).await.unwrap();
+        assert_eq!(level_now.get::<_, &str>(0), level);
+        let removed = "SELECT notify_json.removed('c') = 10";
+        while !case.client.query_one(removed, &[]).await.unwrap().get::<_, bool>(0) {}
+        let long = "SELECT notify_json.alter_channel('c', retention => '1 day')";
+        case.client.batch_execute(long).await.unwrap();
+        case.publish([10]).await;
+        loop {
+            match consumer.recv().await {
+                Some(Ok(Event::Message(event))) if event.payload == 10 => break,
+                // Those that it had read before they were removed.
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// Prunes until so many events were removed from channel `c`: a consumer may be pruning, too.
+async fn removed(case: &Case, total: i64) {
+    let removed = "SELECT notify_json.removed('c') >= $1";
+    while !case.client.query_one(removed, &[&total]).await.unwrap().get::<_, bool>(0) {
+        case.client.batch_execute("SELECT notify_json.prune()").await.unwrap();
+    }
+}
+
+/// Counting what is to be removed may take longer than the lease.
+#[tokio::test]
+async fn a_consumer_reads_on_while_it_prunes() {
+    let case = case().await;
+    case.publish(0..10).await;
+    let slow = "UPDATE notify_json.event SET published_at = now() - interval '8 days';
+        CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM pg_advisory_xact_lock(2);
+            WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.001); END LOOP;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER wait BEFORE INSERT ON notify_json.removal
+            FOR EACH ROW EXECUTE FUNCTION wait();
+        SELECT pg_advisory_lock(1);
+        SELECT notify_json.seek('worker', 'c', 'latest')";
+    case.client.batch_execute(slow).await.unwrap();
+    let lease = Duration::from_millis(500);
+    let config: ListenerConfig = case.database.url().parse().unwrap();
+    let listener = config.lease(lease).connect().await.unwrap();
+    let mut consumer = listener.consume::<i64>("c", "worker").await.unwrap();
+    let waits = "SELECT count(*) = 1 FROM pg_locks
+                 WHERE locktype = 'advisory' AND objid = 2 AND granted
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while !case.client.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    let started = std::time::Instant::now();
+    let mut number = 10;
+    while started.elapsed() < 3 * lease {
+        case.publish([number]).await;
+        next(&mut consumer).await.ack(&case.client).await.unwrap();
+        number += 1;
+    }
+    let epoch = case.client.query_one("SELECT epoch FROM notify_json.consumer", &[]).await.unwrap();
+    assert_eq!(epoch.get::<_, i64>(0), 2, "sought, and claimed once");
+    case.client.batch_execute("SELECT pg_advisory_unlock(1)").await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use notify_json_tests::Server;
 use tokio_postgres::Client;
 
-use super::{Reader, column, database, publish, refused, run, value};
+use super::{Reader, column, database, publish, refused, run, until, value};
 
 async fn prune(client: &Client) -> i64 {
     value(client, "SELECT notify_json.prune()").await
@@ -188,6 +188,69 @@ async fn pruning_holds_up_nobody() {
         refused(&client, "SELECT notify_json.prune()", "25000").await;
         run(&client, "ROLLBACK").await;
     }
+    // Which is the same as READ COMMITTED, under another name.
+    run(&client, "BEGIN ISOLATION LEVEL READ UNCOMMITTED; SELECT notify_json.prune()").await;
+}
+
+/// While prune() counts what is lost, readers, publishers and other consumers go on; and nothing is
+/// removed that was not counted.
+#[tokio::test]
+async fn counting_holds_up_nobody() {
+    let read =
+        "SELECT count(*) = 11 FROM notify_json.read('d', '3:3:;0;3:3:;0;0', 0, 100, 1000, 10)";
+    let fetch = "SELECT count(*) = 10 FROM notify_json.fetch('new', 'd')";
+    for (meanwhile, removed) in [
+        (read, 10),
+        ("SELECT notify_json.seek('new', 'd', 'latest') IS NOT NULL", 10),
+        (fetch, 0),
+        ("SELECT notify_json('d', '11') > 10", 0),
+        ("SELECT notify_json.alter_channel('d', retention => '9 days') IS NOT NULL", 0),
+    ] {
+        let database = database().await;
+        let (client, gate) = (database.connect().await, database.connect().await);
+        publish_past(&client, "d", 10, "8 days").await;
+        consume(&client, "c", 3).await;
+        let wait = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM pg_advisory_xact_lock(2);
+                WHILE NOT pg_try_advisory_xact_lock(1) LOOP PERFORM pg_sleep(0.001); END LOOP;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER wait BEFORE INSERT ON notify_json.removal
+            FOR EACH ROW EXECUTE FUNCTION wait()";
+        run(&client, wait).await;
+        run(&gate, "SET statement_timeout = '10s'; SELECT pg_advisory_lock(1)").await;
+        let (pruned, ()) = tokio::join!(prune(&client), async {
+            let waits = "SELECT count(*) = 1 FROM pg_locks
+                         WHERE locktype = 'advisory' AND objid = 2 AND granted
+                             AND database = (SELECT oid FROM pg_database
+                                             WHERE datname = current_database())";
+            until(&gate, waits).await;
+            assert!(value::<bool>(&gate, meanwhile).await, "{meanwhile}");
+            run(&gate, "SELECT pg_advisory_unlock(1)").await;
+        });
+        assert_eq!(pruned, removed, "{meanwhile}");
+        let lost = "SELECT skipped FROM notify_json.consumers WHERE consumer = 'c'";
+        assert_eq!(value::<i64>(&client, lost).await, if removed > 0 { 7 } else { 0 });
+        assert_eq!(count(&client).await >= 10, removed == 0, "{meanwhile}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_empties_one_leaf() {
+    let client = database().await.connect().await;
+    for slot in 0..3 {
+        publish_past(&client, "d", 2, "8 days").await;
+        // A row that moves to another leaf keeps its id.
+        let sql = format!("UPDATE notify_json.event SET slot = {slot} WHERE id > 2 * {slot}");
+        run(&client, &sql).await;
+    }
+    consume(&client, "c", 1).await;
+    for left in [4, 2, 0] {
+        assert_eq!(prune(&client).await, 2);
+        assert_eq!(count(&client).await, left);
+    }
+    assert_eq!(prune(&client).await, 0);
+    assert_eq!(skipped(&client).await, [("c".to_owned(), 5)]);
 }
 
 #[tokio::test]
