@@ -141,7 +141,9 @@ CREATE FUNCTION notify_json.create_trigger(
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
+    -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
+    -- as that of a foreign key, does to the same row would be published before what it fires for.
+    name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
