@@ -99,6 +99,36 @@ async fn a_replica_sends_changes_of_partitions_too() {
 }
 
 #[tokio::test]
+async fn a_key_is_the_tables_and_not_a_partitions() {
+    let mut case = Case::with(
+        "CREATE TABLE p (a integer, id integer) PARTITION BY LIST (a);
+         CREATE TABLE p1 PARTITION OF p (PRIMARY KEY (id)) FOR VALUES IN (1);
+         CREATE TABLE p2 (id integer PRIMARY KEY, a integer NOT NULL);
+         ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2);
+         SELECT notify_json.watch('p', 'd')",
+    )
+    .await;
+    case.gives(
+        "INSERT INTO p VALUES (1, 1), (2, 1)",
+        &[
+            r#"{"op":"insert","table":"public.p","key":null,"new":{"a":1,"id":1}}"#,
+            r#"{"op":"insert","table":"public.p","key":null,"new":{"id":1,"a":2}}"#,
+        ],
+    )
+    .await;
+    case.run(
+        "ALTER TABLE p1 DROP CONSTRAINT p1_pkey; ALTER TABLE p2 DROP CONSTRAINT p2_pkey;
+         ALTER TABLE p ADD PRIMARY KEY (a, id)",
+    )
+    .await;
+    case.gives(
+        "INSERT INTO p2 VALUES (2, 2)",
+        &[r#"{"op":"insert","table":"public.p","key":{"a":2,"id":2},"new":{"id":2,"a":2}}"#],
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_statement_on_a_partitioned_table_is_one_event() {
     let mut case = Case::with(
         "CREATE TABLE p (id integer PRIMARY KEY, a text) PARTITION BY RANGE (id);
