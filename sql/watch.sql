@@ -170,17 +170,21 @@ DECLARE
     of_rows text := (
         SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
+    watched regclass;
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
     PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
-    IF EXISTS (
-        SELECT FROM notify_json.watch_trigger
-        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
-    ) THEN
+    -- Partitions get the trigger of rows too.
+    SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger
+    WHERE watch_trigger.channel = watch.channel AND (watch_trigger."table" = watch."table"
+        OR per = 'row' AND of_rows IS NOT NULL AND watch_trigger.type & 1 > 0
+            AND watch_trigger."table" IN (SELECT relid FROM pg_partition_tree(watch."table")))
+    LIMIT 1;
+    IF FOUND THEN
         RAISE duplicate_object USING
-            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
+            MESSAGE = format('%s is already watched on channel "%s"', watched, channel),
             DETAIL = 'By itself, or as a partition of a table that is.',
             HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
     END IF;

@@ -86,6 +86,22 @@ async fn a_partition_is_watched_and_unwatched_with_its_table() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_watched_by_itself_stands_in_the_way() {
+    let case = Case::with(
+        "CREATE TABLE p (id integer) PARTITION BY RANGE (id);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
+         CREATE TABLE p1_1 PARTITION OF p1 FOR VALUES FROM (0) TO (5);
+         SELECT notify_json.watch('p1_1', 'd')",
+    )
+    .await;
+    let message = "public.p1_1 is already watched on channel \"d\"";
+    case.fails("SELECT notify_json.watch('p', 'd')", "42710", message).await;
+    case.run("SELECT notify_json.watch('p', 'e')").await;
+    // What names the partition itself is seen by its own trigger alone.
+    case.run("SELECT notify_json.watch('p', 'd', per => 'statement')").await;
+}
+
+#[tokio::test]
 async fn a_replica_sends_changes_of_partitions_too() {
     let mut case = Case::with(TABLES).await;
     case.run(
