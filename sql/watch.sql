@@ -21,21 +21,21 @@ WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 
 COMMENT ON VIEW notify_json.watch_trigger IS
 'The triggers that watch() has made, and those that partitions have of them.';
 
+-- The settings are those of the definition's text.
 CREATE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
-    definition text := pg_get_triggerdef(trigger_condition.trigger);
-    before text := ' FOR EACH ROW WHEN (';
-    arguments text := (SELECT format('%s'', ''%s', replace(channel, '''', ''''''),
-            array_to_string(options, ' '))
+    name text := '(?:"(?:[^"]|"")+"|[^ ".]+)';
+    before text := format(
+        '^CREATE TRIGGER %1$s AFTER [A-Z ]+ ON %1$s\.%1$s FOR EACH ROW WHEN \((.*)$', name);
+    -- The channel may look like anything, so this is known by its length.
+    after text := (
+        SELECT format(') EXECUTE FUNCTION notify_json.row_changed(''%s'', ''%s'')',
+            replace(channel, '''', ''''''), array_to_string(options, ' '))
         FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
-    after text := format(') EXECUTE FUNCTION notify_json.row_changed(''%s'')', arguments);
 BEGIN
-    IF strpos(definition, before) > 0 THEN
-        definition := substr(definition, strpos(definition, before) + length(before));
-        RETURN left(definition, -length(after));
-    END IF;
-    RETURN NULL;
+    RETURN left(substring(pg_get_triggerdef(trigger_condition.trigger) FROM before), -length(after));
 END $$;
 
 COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
