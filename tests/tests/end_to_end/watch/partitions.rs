@@ -213,3 +213,19 @@ async fn a_child_is_a_table_of_its_own() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_statement_on_a_parent_has_the_rows_of_its_children() {
+    let mut case = Case::with(
+        "CREATE TABLE parent (id integer PRIMARY KEY);
+         CREATE TABLE child (more integer) INHERITS (parent);
+         SELECT notify_json.watch('parent', 'd', per => 'statement')",
+    )
+    .await;
+    case.gives("INSERT INTO child VALUES (1, 2)", &[]).await;
+    case.gives(
+        "DELETE FROM parent",
+        &[r#"{"op":"delete","table":"public.parent","rows":[{"key":{"id":1},"old":{"id":1}}]}"#],
+    )
+    .await;
+}
