@@ -1475,7 +1475,8 @@ SELECT "table"::regclass AS "table", channel,
     max(notify_json.trigger_condition(oid)) AS condition,
     CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
         THEN 'statement' ELSE 'row' END AS per,
-    bool_or(enabled = 'A') AS always
+    bool_or(enabled = 'A') AS always,
+    bool_and(enabled <> 'D') AS enabled
 FROM notify_json.watch_trigger
 WHERE NOT of_parent
 GROUP BY "table", channel;

@@ -244,6 +244,18 @@ async fn a_replica_sends_only_if_it_is_to() {
 }
 
 #[tokio::test]
+async fn a_table_whose_triggers_are_disabled_sends_nothing_and_is_shown_so() {
+    let mut case = case(", columns => '{id}'").await;
+    let enabled = "SELECT enabled FROM notify_json.watched";
+    assert!(case.value::<bool>(enabled).await);
+    case.gives("ALTER TABLE t DISABLE TRIGGER USER; INSERT INTO t VALUES (1, 'x')", &[]).await;
+    assert!(!case.value::<bool>(enabled).await);
+    case.run("ALTER TABLE t ENABLE TRIGGER USER; DELETE FROM t").await;
+    assert_eq!(case.events().await.len(), 1);
+    assert!(case.value::<bool>(enabled).await);
+}
+
+#[tokio::test]
 async fn a_prepared_transaction_sends_when_it_commits() {
     let mut case = case("").await;
     case.gives("BEGIN; INSERT INTO t VALUES (1, 'x'); PREPARE TRANSACTION 'watch_prepared'", &[])
