@@ -137,9 +137,12 @@ impl Plan {
                     storage: Storage { by_value: attribute.attbyval, length: attribute.attlen },
                 });
             }
-            let key = key_columns(relation).and_then(|key| {
-                let place = |number: &i16| {
-                    columns.iter().position(|column| column.index + 1 == *number as usize)
+            // The key of a partition could be that of a row in another one, too.
+            let key = key_columns(watched).and_then(|key| {
+                let place = |name: &Vec<u8>| {
+                    let mut quoted = Vec::new();
+                    quote(name, &mut quoted);
+                    columns.iter().position(|column| column.name == quoted)
                 };
                 key.iter().map(place).collect()
             });
