@@ -64,6 +64,11 @@ impl Axis {
         }
     }
 
+    /// A place on it, without the noun.
+    pub(crate) fn short(self, at: u64) -> String {
+        if self == Self::Bytes { bytes(at) } else { thousands(at) }
+    }
+
     pub(crate) fn show(self, at: u64) -> String {
         let noun = match self {
             Self::Bytes => return bytes(at),
@@ -77,7 +82,7 @@ impl Axis {
 }
 
 /// `64 kB`.
-pub(crate) fn bytes(count: u64) -> String {
+fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{} kB", count / 1_000),
@@ -103,8 +108,8 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
     #[serde(rename = "ms")]
     Milliseconds,
-    #[serde(rename = "bytes of the queue")]
-    QueueBytes,
+    #[serde(rename = "bytes")]
+    Bytes,
     #[serde(rename = "allocations")]
     Allocations,
 }
@@ -116,7 +121,7 @@ impl Unit {
             Self::MegabytesPerSecond => "MB/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Milliseconds => "ms",
-            Self::QueueBytes => "bytes of the queue",
+            Self::Bytes => "bytes",
             Self::Allocations => "allocations",
         }
     }
@@ -124,7 +129,7 @@ impl Unit {
     pub(crate) fn more_is_better(self) -> bool {
         match self {
             Self::MessagesPerSecond | Self::MegabytesPerSecond | Self::GigabytesPerSecond => true,
-            Self::Milliseconds | Self::QueueBytes | Self::Allocations => false,
+            Self::Milliseconds | Self::Bytes | Self::Allocations => false,
         }
     }
 
