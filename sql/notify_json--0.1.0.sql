@@ -1435,21 +1435,21 @@ WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 
 COMMENT ON VIEW notify_json.watch_trigger IS
 'The triggers that watch() has made, and those that partitions have of them.';
 
--- The settings are those of the definition's text.
 CREATE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text := '(?:"(?:[^"]|"")+"|[^ ".]+)';
-    before text := format(
-        '^CREATE TRIGGER %1$s AFTER [A-Z ]+ ON %1$s\.%1$s FOR EACH ROW WHEN \((.*)$', name);
-    -- The channel may look like anything, so this is known by its length.
-    after text := (
-        SELECT format(') EXECUTE FUNCTION notify_json.row_changed(''%s'', ''%s'')',
-            replace(channel, '''', ''''''), array_to_string(options, ' '))
+    definition text := pg_get_triggerdef(trigger_condition.trigger);
+    before text := ' FOR EACH ROW WHEN (';
+    arguments text := (SELECT format('%s'', ''%s', replace(channel, '''', ''''''),
+            array_to_string(options, ' '))
         FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
+    after text := format(') EXECUTE FUNCTION notify_json.row_changed(''%s'')', arguments);
 BEGIN
-    RETURN left(substring(pg_get_triggerdef(trigger_condition.trigger) FROM before), -length(after));
+    IF strpos(definition, before) > 0 THEN
+        definition := substr(definition, strpos(definition, before) + length(before));
+        RETURN left(definition, -length(after));
+    END IF;
+    RETURN NULL;
 END $$;
 
 COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
@@ -1475,8 +1475,7 @@ SELECT "table"::regclass AS "table", channel,
     max(notify_json.trigger_condition(oid)) AS condition,
     CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
         THEN 'statement' ELSE 'row' END AS per,
-    bool_or(enabled = 'A') AS always,
-    bool_and(enabled <> 'D') AS enabled
+    bool_or(enabled = 'A') AS always
 FROM notify_json.watch_trigger
 WHERE NOT of_parent
 GROUP BY "table", channel;
@@ -1556,9 +1555,7 @@ CREATE FUNCTION notify_json.create_trigger(
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
-    -- as that of a foreign key, does to the same row would be published before what it fires for.
-    name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
+    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
@@ -1585,21 +1582,17 @@ DECLARE
     of_rows text := (
         SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
-    watched regclass;
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
     PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
-    -- Partitions get the trigger of rows too.
-    SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger
-    WHERE watch_trigger.channel = watch.channel AND (watch_trigger."table" = watch."table"
-        OR per = 'row' AND of_rows IS NOT NULL AND watch_trigger.type & 1 > 0
-            AND watch_trigger."table" IN (SELECT relid FROM pg_partition_tree(watch."table")))
-    LIMIT 1;
-    IF FOUND THEN
+    IF EXISTS (
+        SELECT FROM notify_json.watch_trigger
+        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
+    ) THEN
         RAISE duplicate_object USING
-            MESSAGE = format('%s is already watched on channel "%s"', watched, channel),
+            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
             DETAIL = 'By itself, or as a partition of a table that is.',
             HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
     END IF;
