@@ -68,7 +68,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
 'Says that a consumer does not exist.';
 
-CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -80,5 +80,5 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 'Forgets a consumer and its position.';

@@ -33,7 +33,7 @@ COMMENT ON FUNCTION
 notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
-CREATE FUNCTION notify_json.read(
+CREATE FUNCTION notify_json_unchecked.read(
     channel text, in_window text, after bigint,
     max_events integer, max_bytes bigint, max_event_bytes bigint
 ) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
@@ -96,7 +96,7 @@ BEGIN
     END LOOP;
 END $$;
 
-COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
 'The next events from a position. The first row names the window that the events belong to.';
 
 CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
@@ -156,7 +156,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.to_time(text) IS
 'A time, or an error that says how to write one.';
 
-CREATE FUNCTION notify_json.start(channel text, since text)
+CREATE FUNCTION notify_json_unchecked.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -184,5 +184,5 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.start(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 'A position to read from: earliest, latest, or the first event published at a time or later.';
