@@ -425,6 +425,36 @@ COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
 'reader may publish or consume.';
 
+CREATE OR REPLACE FUNCTION notify_json.page(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE sql STABLE BEGIN ATOMIC
+    (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.channel = page.channel
+            AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
+            AND pg_visible_in_snapshot(event.xid, page.till)
+            AND NOT pg_visible_in_snapshot(event.xid, page.seen)
+        ORDER BY event.id LIMIT page.max_events
+    )
+    UNION ALL
+    SELECT late.id, late.published_at, late.payload
+    FROM pg_snapshot_xip(page.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = page.channel
+            AND event.id > page.after
+            AND event.id <= page.floor
+        ORDER BY event.id LIMIT page.max_events
+    ) AS late
+    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    ORDER BY id LIMIT page.max_events;
+END;
+
 DROP FUNCTION notify_json.check_watch(regclass, text[], text[], text, text);
 
 CREATE FUNCTION notify_json.check_watch(

@@ -630,12 +630,13 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 -- requires:
 --   window
 
--- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
+-- found when it was created.
 CREATE FUNCTION notify_json.page(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
@@ -658,8 +659,8 @@ LANGUAGE sql STABLE AS $$
         ORDER BY event.id LIMIT page.max_events
     ) AS late
     WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
-    ORDER BY id LIMIT page.max_events
-$$;
+    ORDER BY id LIMIT page.max_events;
+END;
 
 COMMENT ON FUNCTION
 notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
@@ -1986,7 +1987,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:275
+-- extension/src/permission.rs:281
 -- notify_json::permission::caller
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2010,13 +2011,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:288
+-- extension/src/permission.rs:295
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:283
+-- extension/src/permission.rs:289
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

@@ -1,9 +1,10 @@
--- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
+-- found when it was created.
 CREATE FUNCTION notify_json.page(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
@@ -26,8 +27,8 @@ LANGUAGE sql STABLE AS $$
         ORDER BY event.id LIMIT page.max_events
     ) AS late
     WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
-    ORDER BY id LIMIT page.max_events
-$$;
+    ORDER BY id LIMIT page.max_events;
+END;
 
 COMMENT ON FUNCTION
 notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS

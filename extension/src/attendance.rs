@@ -19,8 +19,8 @@ const ASKING: i32 = pg_sys::RowExclusiveLock as i32;
 #[pg_extern(sql = false)]
 fn attend(channel: Option<Text<'_>>) {
     let channel = checked(channel);
-    let right = permission::check(&channel, Right::Consume, Publisher::caller().role);
-    right.unwrap_or_else(|error| error.raise());
+    let allowed = permission::check(&channel, Right::Consume, Publisher::caller());
+    allowed.unwrap_or_else(|error| error.raise());
     let tag = tag(&channel);
     if !attends(&tag) {
         // SAFETY: the tag outlives the call.

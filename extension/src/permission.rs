@@ -40,15 +40,19 @@ impl Publisher {
     }
 }
 
-/// Refuses a role without a right on a channel, and a channel that is not registered.
-pub(crate) fn check(channel: &Channel, right: Right, role: Oid) -> Result<(), Error> {
-    let registry = policy::latest()?;
-    match registry.as_ref().and_then(|registry| registry.channels.get(channel)) {
-        Some(registered) if registered.allows(role, right) => Ok(()),
-        Some(_) => Err(deny(right, channel, Publisher { role, table: Oid::INVALID })),
-        // It must not be created between here and the rest of the function.
-        None => Err(unknown(channel.bytes())),
+/// Refuses whoever has not a right on a channel.
+pub(crate) fn check(channel: &Channel, right: Right, publisher: Publisher) -> Result<(), Error> {
+    match may(channel, right, publisher.role)? {
+        true => Ok(()),
+        false => Err(deny(right, channel, publisher)),
     }
+}
+
+/// On a channel that is not registered everybody may do everything.
+fn may(channel: &Channel, right: Right, role: Oid) -> Result<bool, Error> {
+    let registry = policy::latest()?;
+    let registered = registry.as_ref().and_then(|registry| registry.channels.get(channel));
+    Ok(registered.is_none_or(|registered| registered.allows(role, right)))
 }
 
 /// Ends the statement with the error that a right is missing.
@@ -64,10 +68,6 @@ pub(crate) fn deny(right: Right, channel: &Channel, publisher: Publisher) -> Err
         (pg_sys::REGROLEOID, Datum::from(publisher.role)),
         (pg_sys::REGCLASSOID, Datum::from(publisher.table)),
     ])
-}
-
-fn unknown(channel: &[u8]) -> Error {
-    raise(c"unknown_channel", &[text(channel)])
 }
 
 fn text(bytes: &[u8]) -> (Oid, Datum) {
@@ -214,9 +214,9 @@ unsafe fn call_checked(call: FunctionCallInfo, right: Option<Right>) -> Result<D
             (None, _) => {}
             (Some(right), Some(place)) => {
                 let argument = &(*call).args.as_slice((*call).nargs as usize)[place];
-                check_argument(Text::from_datum(argument.value, argument.isnull), right, caller)?;
+                check_argument(Text::from_datum(argument.value, argument.isnull), right)?;
             }
-            (Some(right), None) => check_any(right, caller)?,
+            (Some(right), None) => check_any(right)?,
         }
         let _undo = Undo { call, outer, caller: CALLER.replace(caller) };
         (*call).flinfo = &mut target.function;
@@ -226,28 +226,34 @@ unsafe fn call_checked(call: FunctionCallInfo, right: Option<Right>) -> Result<D
 }
 
 /// The check of an argument. NULL is left for the function itself to refuse.
-fn check_argument(channel: Option<Text<'_>>, right: Right, caller: Oid) -> Result<(), Error> {
+fn check_argument(channel: Option<Text<'_>>, right: Right) -> Result<(), Error> {
     let Some(channel) = channel else { return Ok(()) };
     // SAFETY: reads shared memory that every backend is attached to.
     if unsafe { pg_sys::RecoveryInProgress() } {
         // Nothing can be read or changed there, which the function says.
         return Ok(());
     }
-    match Channel::named(channel.bytes()) {
-        Ok(channel) => check(&channel, right, caller),
-        Err(_) => Err(unknown(channel.bytes())),
+    let registry = policy::latest()?;
+    let name = Channel::named(channel.bytes()).ok();
+    match name.filter(|name| registry.iter().any(|known| known.channels.contains_key(name))) {
+        Some(name) => check(&name, right, Publisher::caller()),
+        // It must not be registered between here and the rest of the function.
+        None => Err(raise(c"unknown_channel", &[text(channel.bytes())])),
     }
 }
 
 /// The check of a function that is about all channels: one of them is enough.
-fn check_any(right: Right, caller: Oid) -> Result<(), Error> {
+fn check_any(right: Right) -> Result<(), Error> {
     let registry = policy::latest()?;
     let mut channels = registry.iter().flat_map(|registry| registry.channels.values());
-    // SAFETY: looks into caches of catalogs.
-    if unsafe { pg_sys::superuser_arg(caller) } || channels.any(|one| one.allows(caller, right)) {
+    let caller = Publisher::caller();
+    // SAFETY: looks into a cache of a catalog.
+    if unsafe { pg_sys::superuser_arg(caller.role) }
+        || channels.any(|channel| channel.allows(caller.role, right))
+    {
         return Ok(());
     }
-    Err(deny(right, &Channel::of(b""), Publisher { role: caller, table: Oid::INVALID }))
+    Err(deny(right, &Channel::of(b""), caller))
 }
 
 /// A C function that checks a right, or none, and goes on to the function's namesake.
@@ -282,28 +288,22 @@ fn caller() -> Oid {
 
 #[pg_extern(sql = false)]
 fn may_publish(channel: Text<'_>, role: Oid) -> bool {
-    may(channel, Right::Publish, role).unwrap_or_else(|error| error.raise())
+    let allowed = Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Publish, role));
+    allowed.unwrap_or_else(|error| error.raise())
 }
 
 #[pg_extern(sql = false)]
 fn may_consume(channel: Text<'_>, role: Oid) -> bool {
-    may(channel, Right::Consume, role).unwrap_or_else(|error| error.raise())
-}
-
-/// On a channel that is not registered everybody may do everything.
-fn may(channel: Text<'_>, right: Right, role: Oid) -> Result<bool, Error> {
-    let channel = Channel::new(Some(channel))?;
-    let registry = policy::latest()?;
-    let registered = registry.as_ref().and_then(|registry| registry.channels.get(&channel));
-    Ok(registered.is_none_or(|registered| registered.allows(role, right)))
+    let allowed = Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Consume, role));
+    allowed.unwrap_or_else(|error| error.raise())
 }
 
 /// Refuses to let a table publish on a channel: the caller needs the right, and so does its owner.
 #[pg_extern(sql = false)]
 fn check_publisher(channel: Text<'_>, table: Oid, owner: Oid) {
-    for publisher in [Publisher::caller(), Publisher { role: owner, table }] {
-        if !may(channel, Right::Publish, publisher.role).unwrap_or_else(|error| error.raise()) {
-            deny(Right::Publish, &Channel::of(channel.bytes()), publisher).raise();
-        }
-    }
+    let allowed = Channel::new(Some(channel)).and_then(|channel| {
+        check(&channel, Right::Publish, Publisher::caller())?;
+        check(&channel, Right::Publish, Publisher { role: owner, table })
+    });
+    allowed.unwrap_or_else(|error| error.raise());
 }
