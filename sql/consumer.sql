@@ -7,9 +7,9 @@ CREATE TABLE notify_json.consumer (
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
     told bigint NOT NULL DEFAULT 0,
-    shown bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
+    shown bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, name)
 );
 
@@ -73,7 +73,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
 'Says that a consumer does not exist, or that its name cannot be one.';
 
-CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -85,5 +85,5 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 'Forgets a consumer and its position.';

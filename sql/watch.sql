@@ -1,5 +1,6 @@
 -- The triggers are the only record of what is watched, so DROP, RENAME, ATTACH PARTITION and pg_dump
--- need no help. Whoever may create a trigger decides, with no more rights than his own.
+-- need no help. Those that the owner has made publish in the name of the owner, others in that of
+-- whoever changes the table.
 
 CREATE FUNCTION notify_json.row_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
@@ -71,7 +72,7 @@ COMMENT ON VIEW notify_json.watched IS
 'The tables whose changes are published, and how. Their partitions are not listed.';
 
 CREATE FUNCTION notify_json.check_watch(
-    "table" regclass, operations text[], columns text[], condition text, per text
+    "table" regclass, channel text, operations text[], columns text[], condition text, per text
 ) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -95,9 +96,10 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be owner of table %s', check_watch."table"),
             DETAIL = format('The owner is %s; %s has not that role''s rights.',
-                relation.relowner::regrole, current_user::regrole),
+                relation.relowner::regrole, current_user),
             HINT = 'Let the owner call the function.';
     END IF;
+    PERFORM notify_json.check_publisher(channel, check_watch."table", relation.relowner);
     IF operations IS NULL OR cardinality(operations) = 0
         OR NOT operations <@ ARRAY['insert', 'update', 'delete', 'truncate']
     THEN
@@ -134,8 +136,8 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.check_watch(regclass, text[], text[], text, text) IS
-'Refuses arguments of watch() that make no sense, and whoever does not own the table.';
+COMMENT ON FUNCTION notify_json.check_watch(regclass, text, text[], text[], text, text) IS
+'Refuses arguments of watch() that make no sense, and whoever may not make a table publish there.';
 
 CREATE FUNCTION notify_json.create_trigger(
     "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
@@ -148,6 +150,9 @@ DECLARE
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
+    -- The sign that the owner has made it: whoever has only the privilege TRIGGER cannot comment.
+    EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, create_trigger."table",
+        format('Publishes on channel "%s" with the rights of the table''s owner.', channel));
     IF always THEN
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', create_trigger."table", name);
     END IF;
@@ -175,7 +180,7 @@ DECLARE
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
-    PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
+    PERFORM notify_json.check_watch(watch."table", channel, operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
     -- Partitions get the trigger of rows too.
     SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger

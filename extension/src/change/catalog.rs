@@ -6,11 +6,11 @@ use std::ptr::null_mut;
 use pgrx::pg_sys::{Datum, FormData_pg_index, HeapTuple, Oid, Relation, Trigger, TupleDesc};
 use pgrx::{FromDatum, pg_sys};
 
-/// The table that was watched: the trigger's own, or the one whose partition that is.
+/// What `watch()` has made: the trigger and its table, or those that they are for a partition of.
 ///
 /// # Safety
 /// `trigger` must be one of `relation`.
-pub(super) unsafe fn watched_table(trigger: *const Trigger, relation: Relation) -> Oid {
+pub(super) unsafe fn watched(trigger: *const Trigger, relation: Relation) -> (Oid, Oid) {
     // SAFETY: the caller vouches for both.
     let (mut oid, mut table) = unsafe { ((*trigger).tgoid, (*relation).rd_id) };
     // SAFETY: as above; a tuple is a row of pg_trigger.
@@ -23,10 +23,37 @@ pub(super) unsafe fn watched_table(trigger: *const Trigger, relation: Relation) 
             let form = unsafe { &*row::<pg_sys::FormData_pg_trigger>(tuple) };
             (parent, table) = (form.tgparentid, form.tgrelid);
         });
-        (oid, is_clone) = (parent, parent != Oid::INVALID);
+        is_clone = parent != Oid::INVALID;
+        if is_clone {
+            oid = parent;
+        }
     }
-    table
+    (oid, table)
 }
+
+/// The owner of a table, if its trigger for a channel is one that it has made. Whoever has the
+/// privilege TRIGGER may make one too, or replace one, but only the owner may comment on it.
+pub(super) fn vouching_owner(trigger: Oid, table: Oid, channel: &[u8]) -> Option<Oid> {
+    let sign = [SIGN[0], channel, SIGN[1]].concat();
+    // SAFETY: the comment is a NUL-terminated copy; the tuple is a row of pg_class until released.
+    unsafe {
+        let comment = pg_sys::GetComment(trigger, pg_sys::TriggerRelationId, 0);
+        if comment.is_null() || CStr::from_ptr(comment).to_bytes() != sign {
+            return None;
+        }
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, Datum::from(table));
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*row::<pg_sys::FormData_pg_class>(tuple)).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// What `create_trigger()` writes around the channel.
+const SIGN: [&[u8]; 2] = [b"Publishes on channel \"", b"\" with the rights of the table's owner."];
 
 /// The names of the columns that a watched table's list for a channel has.
 pub(super) fn listed_columns(table: Oid, function: Oid, channel: &[u8]) -> Vec<Vec<u8>> {
