@@ -247,6 +247,188 @@ CROSS JOIN (
 ) AS held(grantee, publish, consume)
 GROUP BY channel.name, grantee;
 
+ALTER TABLE notify_json.consumer ADD shown bigint NOT NULL DEFAULT 0;
+
+COMMENT ON COLUMN notify_json.consumer.shown IS
+'Of the skipped, those that there were at its last fetch(): it may know of them.';
+
+CREATE OR REPLACE FUNCTION notify_json.unknown_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM notify_json.check_name('channel', channel);
+    PERFORM notify_json.check_name('consumer', consumer);
+    RAISE undefined_object USING
+        MESSAGE = format('consumer "%s" of channel "%s" does not exist', consumer, channel),
+        DETAIL = 'It was never created, or it was dropped.',
+        HINT = 'fetch() and seek() create a consumer.';
+END $$;
+
+COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
+'Says that a consumer does not exist, or that its name cannot be one.';
+
+CREATE FUNCTION notify_json.behind(slot smallint) RETURNS SETOF notify_json.consumer
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT consumer FROM notify_json.consumer
+    WHERE EXISTS (
+        SELECT FROM notify_json.unacked
+        WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
+            AND unacked.slot = behind.slot
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.behind(smallint) IS
+'The consumers that have events of a leaf still to ack.';
+
+CREATE FUNCTION notify_json.has_later(slot smallint, last bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.channel CROSS JOIN LATERAL (
+            SELECT FROM notify_json.event
+            WHERE event.channel = channel.name AND event.slot = has_later.slot
+                AND event.id > has_later.last
+            LIMIT 1
+        ) AS later
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.has_later(smallint, bigint) IS
+'Whether a leaf has events with a higher id, of channels that there are.';
+
+CREATE FUNCTION notify_json.lock_leaf(slot smallint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock text := format(
+        'LOCK TABLE ONLY notify_json.event_%s IN ACCESS EXCLUSIVE MODE NOWAIT', slot);
+BEGIN
+    FOR attempt IN 2..10 LOOP
+        BEGIN
+            EXECUTE lock;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    EXECUTE lock;
+END $$;
+
+COMMENT ON FUNCTION notify_json.lock_leaf(smallint) IS
+'Locks a leaf against all others, or fails in a tenth of a second.';
+
+CREATE OR REPLACE FUNCTION notify_json.empty_leaf(slot smallint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    last bigint;
+    counted bigint;
+    step bigint;
+    removed bigint;
+BEGIN
+    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
+        RETURN 0;
+    END IF;
+    -- Nobody is writing to it at this moment, so whoever does later draws a later id. The lock goes
+    -- with the block: counting takes long, in which others may read and write.
+    BEGIN
+        PERFORM notify_json.lock_leaf(empty_leaf.slot);
+        last := pg_sequence_last_value('notify_json.event_id');
+        RAISE no_data_found;
+    EXCEPTION WHEN no_data_found THEN
+        NULL;
+    END;
+    PERFORM FROM notify_json.consumer
+    WHERE (channel, name) IN (SELECT channel, name FROM notify_json.behind(empty_leaf.slot))
+    ORDER BY channel, name FOR NO KEY UPDATE;
+    UPDATE notify_json.consumer SET skipped = consumer.skipped + lost.events
+    FROM (
+        SELECT behind.channel, behind.name, behind."window", behind.after, (
+                SELECT count(*) FROM notify_json.unacked
+                WHERE unacked.channel = behind.channel AND unacked.consumer = behind.name
+                    AND unacked.slot = empty_leaf.slot
+            ) AS events
+        FROM notify_json.behind(empty_leaf.slot)
+    ) AS lost
+    WHERE consumer.channel = lost.channel AND consumer.name = lost.name
+        -- Unless it was moved since, and this has waited for it.
+        AND consumer."window" = lost."window" AND consumer.after = lost.after;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    SELECT (max(id) - min(id)) / 100 + 1, count(*) INTO step, removed FROM notify_json.event
+    WHERE slot = empty_leaf.slot;
+    INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+    SELECT channel,
+        notify_json.removed(channel) + sum(events) OVER (PARTITION BY channel ORDER BY last_id),
+        events, last_id, first_xid, last_xid
+    FROM (
+        SELECT channel, count(*) AS events, max(id) AS last_id,
+            min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
+        FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
+    ) AS batch;
+    PERFORM notify_json.lock_leaf(empty_leaf.slot);
+    -- What was counted must be all that there is, and for all who have not had it.
+    IF NOT notify_json.is_expired(empty_leaf.slot)
+        OR notify_json.has_later(empty_leaf.slot, last)
+        OR counted <> (SELECT count(*) FROM notify_json.behind(empty_leaf.slot))
+    THEN
+        RAISE lock_not_available;
+    END IF;
+    EXECUTE format('TRUNCATE ONLY notify_json.event_%s', empty_leaf.slot);
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    -- Which also gives back the locks.
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.empty_leaf(smallint) IS
+'Empties a leaf if nothing in it is to be kept and nobody uses it; returns the number of events.';
+
+CREATE OR REPLACE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
+DECLARE
+    name text := '(?:"(?:[^"]|"")+"|[^ ".]+)';
+    before text := format(
+        '^CREATE TRIGGER %1$s AFTER [A-Z ]+ ON %1$s\.%1$s FOR EACH ROW WHEN \((.*)$', name);
+    -- The channel may look like anything, so this is known by its length.
+    after text := (
+        SELECT format(') EXECUTE FUNCTION notify_json.row_changed(''%s'', ''%s'')',
+            replace(channel, '''', ''''''), array_to_string(options, ' '))
+        FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
+BEGIN
+    RETURN left(substring(pg_get_triggerdef(trigger_condition.trigger) FROM before), -length(after));
+END $$;
+
+COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
+'The condition of a trigger of watch(), as the server writes it.';
+
+CREATE OR REPLACE VIEW notify_json.watched AS
+SELECT "table"::regclass AS "table", channel,
+    array_remove(ARRAY[
+        CASE WHEN bool_or(type & 4 > 0) THEN 'insert' END,
+        CASE WHEN bool_or(type & 16 > 0) FILTER (WHERE cardinality(attributes) = 0) THEN 'update' END,
+        CASE WHEN bool_or(type & 8 > 0) THEN 'delete' END,
+        CASE WHEN bool_or(type & 32 > 0) THEN 'truncate' END
+    ], NULL) AS operations,
+    CASE WHEN bool_or('columns' = ANY (options)) THEN ARRAY(
+        SELECT attname::text FROM notify_json.watch_trigger AS list
+        CROSS JOIN LATERAL unnest(list.attributes::smallint[]) AS listed(attnum)
+        JOIN pg_attribute ON attrelid = list."table" AND pg_attribute.attnum = listed.attnum
+        WHERE list."table" = watch_trigger."table" AND list.channel = watch_trigger.channel
+        ORDER BY pg_attribute.attnum
+    ) END AS columns,
+    bool_or('only_if_changed' = ANY (options)) AS only_if_changed,
+    bool_or('include_old' = ANY (options)) AS include_old,
+    max(notify_json.trigger_condition(oid)) AS condition,
+    CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
+        THEN 'statement' ELSE 'row' END AS per,
+    bool_or(enabled = 'A') AS always,
+    bool_and(enabled <> 'D') AS enabled
+FROM notify_json.watch_trigger
+WHERE NOT of_parent
+GROUP BY "table", channel;
+
+COMMENT ON VIEW notify_json.watched IS
+'The tables whose changes are published, and how. Their partitions are not listed.';
+
 -- What checked functions go on to: those that have not changed are copied as they are.
 DO $$
 DECLARE
@@ -257,7 +439,7 @@ BEGIN
         SELECT * FROM pg_proc
         WHERE pronamespace = 'notify_json'::regnamespace AND prosecdef AND prolang <> (
                 SELECT oid FROM pg_language WHERE lanname = 'c')
-            AND proname NOT IN ('create_channel', 'seek', 'prune', 'deny') ORDER BY oid
+            AND proname NOT IN ('create_channel', 'fetch', 'ack', 'seek', 'missed', 'prune', 'deny') ORDER BY oid
     LOOP
         EXECUTE replace(pg_get_functiondef(old.oid),
             'FUNCTION notify_json.', 'FUNCTION notify_json_unchecked.');
@@ -265,6 +447,146 @@ BEGIN
             pg_get_function_identity_arguments(old.oid), obj_description(old.oid, 'pg_proc'));
     END LOOP;
 END $$;
+
+CREATE FUNCTION notify_json_unchecked.fetch(consumer text, channel text, max_events integer DEFAULT 100)
+RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+    current text;
+    is_new boolean := false;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+    given bigint;
+BEGIN
+    PERFORM notify_json.check_writable('fetch events');
+    IF max_events IS NULL OR max_events < 1 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'max_events is out of range',
+            DETAIL = format('It is %s; it must be at least 1.', coalesce(max_events::text, 'NULL')),
+            HINT = 'Leave it out to get up to 100 events.';
+    END IF;
+    PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
+    stored := notify_json.take(consumer, "fetch".channel);
+    current := stored."window";
+    LOOP
+        seen := split_part(current, ';', 1);
+        floor := split_part(current, ';', 2);
+        till := split_part(current, ';', 3);
+        last := split_part(current, ';', 5);
+        FOR id, published_at, payload IN
+            SELECT * FROM notify_json.page(
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
+        LOOP
+            given := id;
+            RETURN NEXT;
+        END LOOP;
+        EXIT WHEN given IS NOT NULL OR is_new;
+        current := notify_json.next_window(current);
+        stored.after := 0;
+        stored.fetched := 0;
+        is_new := true;
+    END LOOP;
+    -- While nothing is published, the end of the old window is as good a place to go on from.
+    IF given > stored.fetched
+        OR given IS NULL AND floor <> split_part(current, ';', 4)::bigint
+        OR stored.shown < stored.skipped
+    THEN
+        UPDATE notify_json.consumer
+        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched),
+            shown = skipped
+        WHERE channel = "fetch".channel AND name = "fetch".consumer;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.fetch(text, text, integer) IS
+'The next events of a consumer, which is created at the earliest one. The same again until ack().';
+
+CREATE FUNCTION notify_json_unchecked.ack(consumer text, channel text, id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    stored notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_writable('acknowledge events');
+    PERFORM notify_json.check_durable(ack.channel);
+    stored := notify_json.take(consumer, ack.channel);
+    IF stored IS NULL THEN
+        PERFORM notify_json.unknown_consumer(consumer, ack.channel);
+    ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('event %s is not among those fetched', coalesce(ack.id::text, 'NULL')),
+            DETAIL = CASE
+                WHEN stored.fetched <= stored.after THEN 'No fetched event waits for its ack.'
+                ELSE format('Those that wait for their ack have ids after %s and up to %s.',
+                    stored.after, stored.fetched)
+            END,
+            HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
+    END IF;
+    UPDATE notify_json.consumer
+    SET after = ack.id, told = greatest(told, shown), acked_at = clock_timestamp()
+    WHERE channel = ack.channel AND name = ack.consumer;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.ack(text, text, bigint) IS
+'Moves a consumer past the events fetched up to this id, and clears its count of those skipped '
+'before they were fetched.';
+
+CREATE FUNCTION notify_json_unchecked.missed(channel text, in_window text, after bigint, mark text)
+RETURNS TABLE (next_mark text, skipped bigint, restarted boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    since text := (extract(epoch FROM notify_json.running_since()) * 1000000)::bigint;
+    seen pg_snapshot;
+    till pg_snapshot;
+    before bigint;
+BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR after < 0 OR mark !~ '^[0-9]{1,18}:[0-9]{1,18}$' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of missed()',
+            DETAIL = 'after must be at least 0; a mark looks like 1760000000000000:0.',
+            HINT = 'Take mark from missed(), as it is, or NULL for the first one.';
+    END IF;
+    PERFORM notify_json.check_durable(missed.channel);
+    seen := split_part(in_window, ';', 1);
+    till := split_part(in_window, ';', 3);
+    next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
+    before := coalesce(split_part(mark, ':', 2)::bigint, split_part(next_mark, ':', 2)::bigint);
+    restarted := split_part(mark, ':', 1) <> since;
+    restarted := coalesce(restarted, false);
+    -- Of a batch that was read in part, all events.
+    SELECT coalesce(sum(events), 0) INTO skipped FROM notify_json.removal
+    WHERE channel = missed.channel AND total > before
+        AND (
+            last_xid >= pg_snapshot_xmax(seen)::text::bigint
+            OR EXISTS (
+                SELECT FROM pg_snapshot_xip(seen) AS xip(xid)
+                WHERE xid::text::bigint BETWEEN first_xid AND last_xid
+            )
+        )
+        AND NOT (
+            last_id <= after
+            AND last_xid < pg_snapshot_xmax(till)::text::bigint
+            AND NOT EXISTS (
+                SELECT FROM pg_snapshot_xip(till) AS xip(xid)
+                WHERE xid::text::bigint BETWEEN first_xid AND last_xid
+            )
+        );
+    RETURN NEXT;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.missed(text, text, bigint, text) IS
+'At most how many events a replay has missed since it had a mark, and whether the server restarted.';
 
 CREATE FUNCTION notify_json_unchecked.create_channel(
     name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
@@ -332,9 +654,10 @@ DECLARE
     longest interval := (SELECT max(retention) FROM notify_json.channel WHERE durable);
     channel record;
     removed bigint := 0;
+    emptied bigint;
 BEGIN
     PERFORM notify_json.check_writable('remove old events');
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
             DETAIL = format('Its isolation level is %s: it does not see the events committed since '
@@ -349,9 +672,6 @@ BEGIN
         RETURN 0;
     END;
     PERFORM notify_json.forget_dropped_roles();
-    FOR slot IN 0..9 LOOP
-        removed := removed + notify_json.empty_leaf(slot::smallint);
-    END LOOP;
     FOR channel IN
         WITH RECURSIVE used AS (
             (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
@@ -372,6 +692,12 @@ BEGIN
     LOOP
         removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
     END LOOP;
+    -- Last and at most one, since nobody can read before this transaction ends.
+    FOR slot IN 0..9 LOOP
+        emptied := notify_json.empty_leaf(slot::smallint);
+        removed := removed + emptied;
+        EXIT WHEN emptied > 0;
+    END LOOP;
     IF removed > 0 THEN
         PERFORM notify_json.compact_removals();
     END IF;
@@ -379,7 +705,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.prune() IS
-'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';
+'Removes events older than their channel''s retention, some at a time; returns how many. '
+'0: nothing left for now.';
 
 CREATE OR REPLACE VIEW notify_json.consumers WITH (security_barrier) AS
 SELECT consumer.channel, consumer.name AS consumer,
@@ -530,7 +857,9 @@ CREATE OR REPLACE FUNCTION notify_json.create_trigger(
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
+    -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
+    -- as that of a foreign key, does to the same row would be published before what it fires for.
+    name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
@@ -557,17 +886,21 @@ DECLARE
     of_rows text := (
         SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
+    watched regclass;
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
     PERFORM notify_json.check_watch(watch."table", channel, operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
-    IF EXISTS (
-        SELECT FROM notify_json.watch_trigger
-        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
-    ) THEN
+    -- Partitions get the trigger of rows too.
+    SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger
+    WHERE watch_trigger.channel = watch.channel AND (watch_trigger."table" = watch."table"
+        OR per = 'row' AND of_rows IS NOT NULL AND watch_trigger.type & 1 > 0
+            AND watch_trigger."table" IN (SELECT relid FROM pg_partition_tree(watch."table")))
+    LIMIT 1;
+    IF FOUND THEN
         RAISE duplicate_object USING
-            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
+            MESSAGE = format('%s is already watched on channel "%s"', watched, channel),
             DETAIL = 'By itself, or as a partition of a table that is.',
             HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
     END IF;
@@ -609,7 +942,8 @@ BEGIN
     END IF;
 END $$;
 
--- Triggers that watch() has made before, so far as it is known, are signed like those to come.
+-- Triggers that watch() has made before, so far as it is known, are signed and named like those to
+-- come: with names that come first.
 DO $$
 DECLARE
     made notify_json.watch_trigger;
@@ -618,6 +952,8 @@ BEGIN
         EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', made.name, made."table"::regclass,
             format('Publishes on channel "%s" with the rights of the table''s owner.',
                 made.channel));
+        EXECUTE format('ALTER TRIGGER %I ON %s RENAME TO %I', made.name, made."table"::regclass,
+            '!' || made.name);
     END LOOP;
 END $$;
 

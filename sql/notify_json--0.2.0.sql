@@ -837,6 +837,7 @@ CREATE TABLE notify_json.consumer (
     told bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
+    shown bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, name)
 );
 
@@ -848,6 +849,8 @@ COMMENT ON COLUMN notify_json.consumer.fetched IS
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
 COMMENT ON COLUMN notify_json.consumer.told IS
 'Of the skipped, those that it has acknowledged to know of.';
+COMMENT ON COLUMN notify_json.consumer.shown IS
+'Of the skipped, those that there were at its last fetch(): it may know of them.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
@@ -887,6 +890,8 @@ COMMENT ON FUNCTION notify_json.ensure_consumer(text, text) IS
 CREATE FUNCTION notify_json.unknown_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM notify_json.check_name('channel', channel);
+    PERFORM notify_json.check_name('consumer', consumer);
     RAISE undefined_object USING
         MESSAGE = format('consumer "%s" of channel "%s" does not exist', consumer, channel),
         DETAIL = 'It was never created, or it was dropped.',
@@ -894,7 +899,7 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
-'Says that a consumer does not exist.';
+'Says that a consumer does not exist, or that its name cannot be one.';
 
 CREATE FUNCTION notify_json_unchecked.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1175,9 +1180,11 @@ BEGIN
     -- While nothing is published, the end of the old window is as good a place to go on from.
     IF given > stored.fetched
         OR given IS NULL AND floor <> split_part(current, ';', 4)::bigint
+        OR stored.shown < stored.skipped
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched),
+            shown = skipped
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;
@@ -1206,12 +1213,14 @@ BEGIN
             END,
             HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
     END IF;
-    UPDATE notify_json.consumer SET after = ack.id, told = skipped, acked_at = clock_timestamp()
+    UPDATE notify_json.consumer
+    SET after = ack.id, told = greatest(told, shown), acked_at = clock_timestamp()
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.ack(text, text, bigint) IS
-'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
+'Moves a consumer past the events fetched up to this id, and clears its count of those skipped '
+'before they were fetched.';
 
 CREATE FUNCTION notify_json_unchecked.seek(consumer text, channel text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1426,7 +1435,14 @@ BEGIN
                 WHERE xid::text::bigint BETWEEN first_xid AND last_xid
             )
         )
-        AND NOT (last_id <= after AND last_xid < pg_snapshot_xmin(till)::text::bigint);
+        AND NOT (
+            last_id <= after
+            AND last_xid < pg_snapshot_xmax(till)::text::bigint
+            AND NOT EXISTS (
+                SELECT FROM pg_snapshot_xip(till) AS xip(xid)
+                WHERE xid::text::bigint BETWEEN first_xid AND last_xid
+            )
+        );
     RETURN NEXT;
 END $$;
 
@@ -1458,7 +1474,8 @@ COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 
 -- Leaves are emptied whole, by TRUNCATE, once no event in them is to be kept. One by one are
 -- removed only events that would stay for much longer than their channel says: those of channels
--- with a shorter retention, and those that the ring has caught up with.
+-- with a shorter retention, and those that the ring has caught up with. Counting what consumers and
+-- replays lose takes longest, and holds up nobody but consumers that lose something.
 
 CREATE FUNCTION notify_json.is_expired(slot smallint) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1477,44 +1494,94 @@ $$;
 COMMENT ON FUNCTION notify_json.is_expired(smallint) IS
 'Whether a leaf has events, and none that is to be kept.';
 
+CREATE FUNCTION notify_json.behind(slot smallint) RETURNS SETOF notify_json.consumer
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT consumer FROM notify_json.consumer
+    WHERE EXISTS (
+        SELECT FROM notify_json.unacked
+        WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
+            AND unacked.slot = behind.slot
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.behind(smallint) IS
+'The consumers that have events of a leaf still to ack.';
+
+CREATE FUNCTION notify_json.has_later(slot smallint, last bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM notify_json.channel CROSS JOIN LATERAL (
+            SELECT FROM notify_json.event
+            WHERE event.channel = channel.name AND event.slot = has_later.slot
+                AND event.id > has_later.last
+            LIMIT 1
+        ) AS later
+    )
+$$;
+
+COMMENT ON FUNCTION notify_json.has_later(smallint, bigint) IS
+'Whether a leaf has events with a higher id, of channels that there are.';
+
+-- Not in the queue for the lock, where publishers and readers would wait behind.
+CREATE FUNCTION notify_json.lock_leaf(slot smallint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock text := format(
+        'LOCK TABLE ONLY notify_json.event_%s IN ACCESS EXCLUSIVE MODE NOWAIT', slot);
+BEGIN
+    FOR attempt IN 2..10 LOOP
+        BEGIN
+            EXECUTE lock;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    EXECUTE lock;
+END $$;
+
+COMMENT ON FUNCTION notify_json.lock_leaf(smallint) IS
+'Locks a leaf against all others, or fails in a tenth of a second.';
+
 CREATE FUNCTION notify_json.empty_leaf(slot smallint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    leaf text := format('notify_json.event_%s', empty_leaf.slot);
+    last bigint;
+    counted bigint;
     step bigint;
     removed bigint;
 BEGIN
     IF NOT notify_json.is_expired(empty_leaf.slot) THEN
         RETURN 0;
     END IF;
-    -- Consumers before the leaf, as fetch() does.
-    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
-        SELECT channel, consumer FROM notify_json.unacked WHERE slot = empty_leaf.slot
-    ) ORDER BY channel, name FOR NO KEY UPDATE;
-    -- Not in the queue for the lock, where publishers would wait behind.
-    FOR attempt IN REVERSE 10..1 LOOP
-        BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', leaf);
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF attempt = 1 THEN
-                RAISE;
-            END IF;
-        END;
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-    -- Nobody writes to it now, and what was committed in between is visible.
-    IF NOT notify_json.is_expired(empty_leaf.slot) THEN
-        RAISE lock_not_available;
-    END IF;
-    UPDATE notify_json.consumer SET skipped = skipped + lost.events
+    -- Nobody is writing to it at this moment, so whoever does later draws a later id. The lock goes
+    -- with the block: counting takes long, in which others may read and write.
+    BEGIN
+        PERFORM notify_json.lock_leaf(empty_leaf.slot);
+        last := pg_sequence_last_value('notify_json.event_id');
+        RAISE no_data_found;
+    EXCEPTION WHEN no_data_found THEN
+        NULL;
+    END;
+    PERFORM FROM notify_json.consumer
+    WHERE (channel, name) IN (SELECT channel, name FROM notify_json.behind(empty_leaf.slot))
+    ORDER BY channel, name FOR NO KEY UPDATE;
+    UPDATE notify_json.consumer SET skipped = consumer.skipped + lost.events
     FROM (
-        SELECT channel, consumer, count(*) AS events FROM notify_json.unacked
-        WHERE slot = empty_leaf.slot GROUP BY channel, consumer
+        SELECT behind.channel, behind.name, behind."window", behind.after, (
+                SELECT count(*) FROM notify_json.unacked
+                WHERE unacked.channel = behind.channel AND unacked.consumer = behind.name
+                    AND unacked.slot = empty_leaf.slot
+            ) AS events
+        FROM notify_json.behind(empty_leaf.slot)
     ) AS lost
-    WHERE consumer.channel = lost.channel AND consumer.name = lost.consumer;
-    SELECT (max(id) - min(id)) / 100 + 1 INTO step FROM notify_json.event
+    WHERE consumer.channel = lost.channel AND consumer.name = lost.name
+        -- Unless it was moved since, and this has waited for it.
+        AND consumer."window" = lost."window" AND consumer.after = lost.after;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    SELECT (max(id) - min(id)) / 100 + 1, count(*) INTO step, removed FROM notify_json.event
     WHERE slot = empty_leaf.slot;
     INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
     SELECT channel,
@@ -1525,8 +1592,15 @@ BEGIN
             min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
         FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
     ) AS batch;
-    SELECT count(*) INTO removed FROM notify_json.event WHERE slot = empty_leaf.slot;
-    EXECUTE format('TRUNCATE ONLY %s', leaf);
+    PERFORM notify_json.lock_leaf(empty_leaf.slot);
+    -- What was counted must be all that there is, and for all who have not had it.
+    IF NOT notify_json.is_expired(empty_leaf.slot)
+        OR notify_json.has_later(empty_leaf.slot, last)
+        OR counted <> (SELECT count(*) FROM notify_json.behind(empty_leaf.slot))
+    THEN
+        RAISE lock_not_available;
+    END IF;
+    EXECUTE format('TRUNCATE ONLY notify_json.event_%s', empty_leaf.slot);
     RETURN removed;
 EXCEPTION WHEN lock_not_available THEN
     -- Which also gives back the locks.
@@ -1598,9 +1672,10 @@ DECLARE
     longest interval := (SELECT max(retention) FROM notify_json.channel WHERE durable);
     channel record;
     removed bigint := 0;
+    emptied bigint;
 BEGIN
     PERFORM notify_json.check_writable('remove old events');
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         RAISE invalid_transaction_state USING
             MESSAGE = 'cannot prune in this transaction',
             DETAIL = format('Its isolation level is %s: it does not see the events committed since '
@@ -1615,9 +1690,6 @@ BEGIN
         RETURN 0;
     END;
     PERFORM notify_json.forget_dropped_roles();
-    FOR slot IN 0..9 LOOP
-        removed := removed + notify_json.empty_leaf(slot::smallint);
-    END LOOP;
     FOR channel IN
         WITH RECURSIVE used AS (
             (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
@@ -1638,6 +1710,12 @@ BEGIN
     LOOP
         removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
     END LOOP;
+    -- Last and at most one, since nobody can read before this transaction ends.
+    FOR slot IN 0..9 LOOP
+        emptied := notify_json.empty_leaf(slot::smallint);
+        removed := removed + emptied;
+        EXIT WHEN emptied > 0;
+    END LOOP;
     IF removed > 0 THEN
         PERFORM notify_json.compact_removals();
     END IF;
@@ -1645,7 +1723,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.prune() IS
-'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';
+'Removes events older than their channel''s retention, some at a time; returns how many. '
+'0: nothing left for now.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1677,21 +1756,21 @@ WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 
 COMMENT ON VIEW notify_json.watch_trigger IS
 'The triggers that watch() has made, and those that partitions have of them.';
 
+-- The settings are those of the definition's text.
 CREATE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
-    definition text := pg_get_triggerdef(trigger_condition.trigger);
-    before text := ' FOR EACH ROW WHEN (';
-    arguments text := (SELECT format('%s'', ''%s', replace(channel, '''', ''''''),
-            array_to_string(options, ' '))
+    name text := '(?:"(?:[^"]|"")+"|[^ ".]+)';
+    before text := format(
+        '^CREATE TRIGGER %1$s AFTER [A-Z ]+ ON %1$s\.%1$s FOR EACH ROW WHEN \((.*)$', name);
+    -- The channel may look like anything, so this is known by its length.
+    after text := (
+        SELECT format(') EXECUTE FUNCTION notify_json.row_changed(''%s'', ''%s'')',
+            replace(channel, '''', ''''''), array_to_string(options, ' '))
         FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
-    after text := format(') EXECUTE FUNCTION notify_json.row_changed(''%s'')', arguments);
 BEGIN
-    IF strpos(definition, before) > 0 THEN
-        definition := substr(definition, strpos(definition, before) + length(before));
-        RETURN left(definition, -length(after));
-    END IF;
-    RETURN NULL;
+    RETURN left(substring(pg_get_triggerdef(trigger_condition.trigger) FROM before), -length(after));
 END $$;
 
 COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
@@ -1717,7 +1796,8 @@ SELECT "table"::regclass AS "table", channel,
     max(notify_json.trigger_condition(oid)) AS condition,
     CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
         THEN 'statement' ELSE 'row' END AS per,
-    bool_or(enabled = 'A') AS always
+    bool_or(enabled = 'A') AS always,
+    bool_and(enabled <> 'D') AS enabled
 FROM notify_json.watch_trigger
 WHERE NOT of_parent
 GROUP BY "table", channel;
@@ -1798,7 +1878,9 @@ CREATE FUNCTION notify_json.create_trigger(
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
+    -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
+    -- as that of a foreign key, does to the same row would be published before what it fires for.
+    name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
@@ -1828,17 +1910,21 @@ DECLARE
     of_rows text := (
         SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
+    watched regclass;
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
     PERFORM notify_json.check_watch(watch."table", channel, operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
-    IF EXISTS (
-        SELECT FROM notify_json.watch_trigger
-        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
-    ) THEN
+    -- Partitions get the trigger of rows too.
+    SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger
+    WHERE watch_trigger.channel = watch.channel AND (watch_trigger."table" = watch."table"
+        OR per = 'row' AND of_rows IS NOT NULL AND watch_trigger.type & 1 > 0
+            AND watch_trigger."table" IN (SELECT relid FROM pg_partition_tree(watch."table")))
+    LIMIT 1;
+    IF FOUND THEN
         RAISE duplicate_object USING
-            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
+            MESSAGE = format('%s is already watched on channel "%s"', watched, channel),
             DETAIL = 'By itself, or as a partition of a table that is.',
             HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
     END IF;
