@@ -3,6 +3,7 @@
 mod catalog;
 mod compare;
 mod event;
+mod memory;
 mod plan;
 mod rows;
 mod transaction;
@@ -17,8 +18,9 @@ use crate::error::Error;
 use crate::notify::{Checked, publish};
 use crate::settings;
 use event::{Change, Row};
+use memory::RowMemory;
 use plan::Plan;
-use rows::{RowMemory, Rows};
+use rows::Rows;
 
 /// Called once, when the library is loaded.
 pub(crate) fn watch() {

@@ -1,7 +1,7 @@
 //! The rows of a statement.
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::{MemoryContext, TupleDesc, TupleTableSlot, Tuplestorestate};
+use pgrx::pg_sys::{TupleDesc, TupleTableSlot, Tuplestorestate};
 
 /// Reads a transition table from its beginning.
 pub(super) struct Rows {
@@ -47,43 +47,5 @@ impl Drop for Rows {
     fn drop(&mut self) {
         // SAFETY: it was made by MakeSingleTupleTableSlot, and is used nowhere else.
         unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
-    }
-}
-
-/// Memory for what writing a row allocates.
-pub(super) struct RowMemory(MemoryContext);
-
-impl RowMemory {
-    pub(super) fn new() -> Self {
-        // SAFETY: the name is static. It is a child of the current context.
-        Self(unsafe {
-            pg_sys::AllocSetContextCreateInternal(
-                pg_sys::CurrentMemoryContext,
-                c"notify_json row".as_ptr(),
-                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-            )
-        })
-    }
-
-    /// Frees what `write` allocates. It must return nothing of that.
-    pub(super) fn used_by<T>(&self, write: impl FnOnce() -> T) -> T {
-        // SAFETY: the context is the current one while `write` runs, and if that raises an error
-        // the server sets its own.
-        unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(self.0);
-            let written = write();
-            pg_sys::MemoryContextSwitchTo(before);
-            pg_sys::MemoryContextReset(self.0);
-            written
-        }
-    }
-}
-
-impl Drop for RowMemory {
-    fn drop(&mut self) {
-        // SAFETY: it is deleted once, and not the current one.
-        unsafe { pg_sys::MemoryContextDelete(self.0) };
     }
 }

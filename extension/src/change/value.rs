@@ -7,6 +7,8 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::{Datum, FmgrInfo, MemoryContext, Oid};
 use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u, varlena_to_byte_slice};
 
+use super::memory::within;
+
 /// How values of a type are written. The functions live as long as the memory context they were
 /// looked up in.
 #[derive(Clone, Copy)]
@@ -172,17 +174,17 @@ unsafe fn to_json(of_type: Oid, context: MemoryContext) -> *mut FmgrInfo {
     // SAFETY: the call that the function finds the type of its argument in is made in the context.
     unsafe {
         let function = look_up(Oid::from(pg_sys::F_TO_JSON), context);
-        let before = pg_sys::MemoryContextSwitchTo(context);
-        let argument = pg_sys::makeNullConst(of_type, -1, Oid::INVALID);
-        let call = pg_sys::makeFuncExpr(
-            Oid::from(pg_sys::F_TO_JSON),
-            pg_sys::JSONOID,
-            pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
-            Oid::INVALID,
-            Oid::INVALID,
-            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-        );
-        pg_sys::MemoryContextSwitchTo(before);
+        let call = within(context, || {
+            let argument = pg_sys::makeNullConst(of_type, -1, Oid::INVALID);
+            pg_sys::makeFuncExpr(
+                Oid::from(pg_sys::F_TO_JSON),
+                pg_sys::JSONOID,
+                pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
+                Oid::INVALID,
+                Oid::INVALID,
+                pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+            )
+        });
         (*function).fn_expr = call.cast();
         function
     }

@@ -104,3 +104,44 @@ async fn rows_that_do_not_fit_in_memory_come_in_pairs_all_the_same() {
         .await;
     assert_eq!(right, 10_000);
 }
+
+/// A type with a function that writes its values, changes another table, and likes some of them not.
+const TYPE: &str = "
+    CREATE TABLE seen (mood text);
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE FUNCTION written(mood) RETURNS json LANGUAGE plpgsql AS $$
+    BEGIN
+        IF $1 = 'bad' THEN
+            RAISE 'this mood is not for the public';
+        END IF;
+        INSERT INTO seen VALUES ($1);
+        RETURN '1';
+    END $$;
+    CREATE CAST (mood AS json) WITH FUNCTION written(mood);
+    CREATE TABLE t (id integer, mood mood);
+    SELECT notify_json.watch('seen', 'd', per => 'statement')";
+
+#[tokio::test]
+async fn what_writes_a_value_may_change_watched_tables_and_fail() {
+    let mut case = Case::with(TYPE).await;
+    let seen =
+        r#"{"op":"insert","table":"public.seen","rows":[{"key":null,"new":{"mood":"good"}}]}"#;
+    for (per, event) in [
+        ("row", r#"{"op":"insert","table":"public.t","key":null,"new":{"id":1,"mood":1}}"#),
+        (
+            "statement",
+            r#"{"op":"insert","table":"public.t","rows":[{"key":null,"new":{"id":1,"mood":1}}]}"#,
+        ),
+    ] {
+        case.run(&format!("SELECT notify_json.watch('t', 'd', per => '{per}')")).await;
+        // The error is to come from memory that is still there.
+        for _ in 0..200 {
+            let sql = "INSERT INTO t VALUES (1, 'good'), (2, 'good'), (3, 'bad')";
+            let error = case.client.batch_execute(sql).await.unwrap_err();
+            let error = error.as_db_error().unwrap();
+            assert_eq!(error.message(), "this mood is not for the public");
+        }
+        case.gives("INSERT INTO t VALUES (1, 'good')", &[seen, event]).await;
+        case.run("SELECT notify_json.unwatch('t')").await;
+    }
+}
