@@ -124,7 +124,7 @@ impl LogPrinter<'_> {
                     self.acks.send_if_many(out.written()).await?;
                 }
                 Next::Item(None) => break,
-                Next::Written => self.acks.send(out.written()).await?,
+                Next::Written => self.acks.send_for_now(out.written()).await?,
                 Next::Over => return Ok(None),
             }
         }

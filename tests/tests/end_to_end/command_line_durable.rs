@@ -83,6 +83,58 @@ async fn the_next_consumer_takes_over_from_one_that_was_killed() {
 }
 
 #[tokio::test]
+async fn acknowledging_waits_for_a_server_that_was_there() {
+    let (database, client) = case().await;
+    let grant = "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA notify_json TO limited;
+                 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO limited";
+    client.batch_execute(grant).await.unwrap();
+    let listen = ["listen", "c", "--consumer", "worker"];
+    let mut running = start(&database.as_role("limited"), &listen);
+    publish(&client, 1).await;
+    assert_eq!(payloads(&running.line()), [1]);
+    acknowledged(&client).await;
+    // The session that acknowledged is lost, and there is none to be had.
+    client.batch_execute("ALTER ROLE limited CONNECTION LIMIT 0").await.unwrap();
+    let sessions = "FROM pg_stat_activity
+                    WHERE datname = current_database() AND query LIKE '%ack_position%'
+                        AND pid <> pg_backend_pid()";
+    let terminate = format!("SELECT pg_terminate_backend(pid) {sessions}");
+    assert_eq!(client.query(&terminate, &[]).await.unwrap().len(), 1);
+    let gone = format!("SELECT count(*) = 0 {sessions}");
+    while !client.query_one(&gone, &[]).await.unwrap().get::<_, bool>(0) {}
+    publish(&client, 1).await;
+    assert_eq!(payloads(&running.line()), [1]);
+    running.wait_for_error_line("not acknowledged yet: ");
+    client.batch_execute("ALTER ROLE limited CONNECTION LIMIT -1").await.unwrap();
+    publish(&client, 1).await;
+    assert_eq!(payloads(&running.line()), [1]);
+    acknowledged(&client).await;
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.finish().0, Some(0));
+}
+
+#[tokio::test]
+async fn a_database_may_have_another_level_of_isolation() {
+    let (database, client) = case().await;
+    let serializable = "DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+        END $$; SELECT notify_json.alter_channel('c', retention => '1 microsecond')";
+    client.batch_execute(serializable).await.unwrap();
+    publish(&client, 1_000).await;
+    let (code, output, errors) = run(&database, &["prune"]);
+    assert_eq!((code, output.as_str()), (Some(0), "{\"removed\":1000}\n"), "{errors}");
+    client
+        .batch_execute("SELECT notify_json.alter_channel('c', retention => '1 day')")
+        .await
+        .unwrap();
+    publish(&client, 1_000).await;
+    let listen = ["listen", "c", "--consumer", "worker", "--count", "1000"];
+    let (code, output, errors) = run(&database, &listen);
+    assert_eq!((code, output.lines().count()), (Some(0), 1_000), "{errors}");
+    acknowledged(&client).await;
+}
+
+#[tokio::test]
 async fn what_is_not_printed_as_it_is_of_no_use_is_acknowledged_too() {
     let (database, client) = case().await;
     client.batch_execute("SELECT notify_json('c', '[1, 2, 3]')").await.unwrap();
@@ -215,6 +267,12 @@ async fn a_role_without_rights_is_told_what_to_grant() {
         let (code, output, errors) = run(&role, arguments);
         assert_eq!((code, output.lines().count()), (Some(0), lines), "{arguments:?}: {errors}");
     }
+    let revoke = "REVOKE EXECUTE ON FUNCTION notify_json.ack_position FROM granted";
+    client.batch_execute(revoke).await.unwrap();
+    publish(&client, 1).await;
+    let (code, _, errors) = run(&role, &["listen", "c", "--consumer", "w"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("permission denied for function ack_position"), "{errors}");
     client
         .batch_execute("REVOKE EXECUTE ON FUNCTION notify_json.claim FROM granted")
         .await
