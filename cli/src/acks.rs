@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use notify_json_client::{ErrorKind, Receipt};
+use notify_json_client::{Error, ErrorKind, Receipt};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -64,17 +64,26 @@ impl<'a> Acks<'a> {
                 None => connect(self.connection).await?.0,
             };
             self.was_connected = true;
-            match receipt.ack(&client).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Lost && !is_new => continue,
-                Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => {
-                    output::complain(format_args!("{error}: it comes again, here or elsewhere"));
+            let acked = receipt.ack(&client).await;
+            match acked {
+                Err(error) if error.kind() == ErrorKind::Lost && is_new => return Err(error.into()),
+                Err(error) if error.kind() == ErrorKind::Lost => continue,
+                acked => {
+                    self.client = Some(client);
+                    acked.or_else(taken_over)?;
                 }
-                Err(error) => return Err(error.into()),
             }
-            self.client = Some(client);
             self.printed.drain(..count);
             return Ok(());
         }
     }
+}
+
+/// Passes over the error of who has lost its place: the next one gets the event.
+fn taken_over(error: Error) -> Result<(), Error> {
+    if error.code() != Some(&SqlState::OBJECT_IN_USE) {
+        return Err(error);
+    }
+    output::complain(format_args!("{error}: it comes again, here or elsewhere"));
+    Ok(())
 }
