@@ -7,6 +7,7 @@ CREATE TABLE notify_json.consumer (
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
     told bigint NOT NULL DEFAULT 0,
+    shown bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
     PRIMARY KEY (channel, name)
@@ -20,6 +21,8 @@ COMMENT ON COLUMN notify_json.consumer.fetched IS
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
 COMMENT ON COLUMN notify_json.consumer.told IS
 'Of the skipped, those that it has acknowledged to know of.';
+COMMENT ON COLUMN notify_json.consumer.shown IS
+'Of the skipped, those that there were at its last fetch(): it may know of them.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.

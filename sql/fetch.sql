@@ -86,9 +86,11 @@ BEGIN
     -- While nothing is published, the end of the old window is as good a place to go on from.
     IF given > stored.fetched
         OR given IS NULL AND floor <> split_part(current, ';', 4)::bigint
+        OR stored.shown < stored.skipped
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched),
+            shown = skipped
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;
@@ -117,12 +119,14 @@ BEGIN
             END,
             HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
     END IF;
-    UPDATE notify_json.consumer SET after = ack.id, told = skipped, acked_at = clock_timestamp()
+    UPDATE notify_json.consumer
+    SET after = ack.id, told = greatest(told, shown), acked_at = clock_timestamp()
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
 COMMENT ON FUNCTION notify_json.ack(text, text, bigint) IS
-'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
+'Moves a consumer past the events fetched up to this id, and clears its count of those skipped '
+'before they were fetched.';
 
 CREATE FUNCTION notify_json.seek(consumer text, channel text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
