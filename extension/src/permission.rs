@@ -62,12 +62,15 @@ pub(crate) fn deny(right: Right, channel: &Channel, publisher: Publisher) -> Err
         Right::Consume => "consume",
         Right::Own => "own",
     };
-    raise(c"deny", &[
-        text(right.as_bytes()),
-        text(channel.bytes()),
-        (pg_sys::REGROLEOID, Datum::from(publisher.role)),
-        (pg_sys::REGCLASSOID, Datum::from(publisher.table)),
-    ])
+    raise(
+        c"deny",
+        &[
+            text(right.as_bytes()),
+            text(channel.bytes()),
+            (pg_sys::REGROLEOID, Datum::from(publisher.role)),
+            (pg_sys::REGCLASSOID, Datum::from(publisher.table)),
+        ],
+    )
 }
 
 fn text(bytes: &[u8]) -> (Oid, Datum) {
@@ -288,13 +291,15 @@ fn caller() -> Oid {
 
 #[pg_extern(sql = false)]
 fn may_publish(channel: Text<'_>, role: Oid) -> bool {
-    let allowed = Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Publish, role));
+    let allowed =
+        Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Publish, role));
     allowed.unwrap_or_else(|error| error.raise())
 }
 
 #[pg_extern(sql = false)]
 fn may_consume(channel: Text<'_>, role: Oid) -> bool {
-    let allowed = Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Consume, role));
+    let allowed =
+        Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Consume, role));
     allowed.unwrap_or_else(|error| error.raise())
 }
 
