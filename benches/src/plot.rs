@@ -61,6 +61,7 @@ fn draw_family(
     chart
         .configure_mesh()
         .x_labels(places.len() * 10 + 1)
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
         .x_label_formatter(&label)
         .y_label_formatter(&|value| short(*value))
         .x_desc(axis.name())
