@@ -32,8 +32,8 @@ const fn ratio(scenario: &'static str, to: To, least: f64) -> Bar {
 }
 
 const BARS: &[Bar] = &[
-    ratio("live small, throughput, 1 a transaction, 4 writers, 100 B", To::BestPeer, 0.95),
-    ratio("live small, throughput, 1 a transaction, 4 writers, 1 kB", To::BestPeer, 0.95),
+    ratio("live small, throughput, 1 a transaction of 100 B, 4 writers", To::BestPeer, 0.95),
+    ratio("live small, throughput, 1 a transaction of 1 kB, 4 writers", To::BestPeer, 0.95),
     ratio("live small, throughput, 1,000 a transaction, 100 B", To::BestPeer, 0.95),
     ratio("live small, throughput, 1,000 a transaction, 1 kB", To::BestPeer, 0.95),
     ratio("live small, latency p50 at 1,000/s, 100 B", To::BestPeer, 0.95),
