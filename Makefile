@@ -64,6 +64,7 @@ lint: lint-features ## Check the formatting and run clippy over everything
 # What the two commands of lint leave out.
 .PHONY: lint-features
 lint-features: packages
+	cargo fmt --check --manifest-path benches/Cargo.toml
 	cargo clippy -p notify-json-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --workspace --features notify_json/pg$(PG_MAJOR),notify-json-tests/metrics \
 		--all-targets -- -D warnings
@@ -72,6 +73,15 @@ lint-features: packages
 .PHONY: bench
 bench: packages build ## Measure beside peers, in a few minutes; ONLY=live chooses scenarios
 	$(BENCH) -- $(if $(ONLY),--only '$(ONLY)')
+
+.PHONY: bench-docs
+bench-docs: ## Write the last measurement into README.md and benches/measured/
+	$(BENCH) -- --docs
+
+# That every scenario works; the figures mean nothing.
+.PHONY: bench-quick
+bench-quick: packages build
+	$(BENCH) -- --quick >target/bench-quick.log || { tail -n 50 target/bench-quick.log; exit 1; }
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

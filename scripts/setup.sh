@@ -24,7 +24,7 @@ has_libclang() {
   ! has_all dpkg-query ||
     dpkg-query -W -f '${Status}\n' libclang-dev 2>/dev/null | grep -q 'ok installed'
 }
-if [[ -n $pg_config && -x $server && -d $documents ]] && has_all clang cc pkg-config &&
+if [[ -n $pg_config && -x $server && -d $documents ]] && has_all clang cc ip pkg-config &&
   has_libclang; then
   exit 0
 fi
@@ -34,6 +34,7 @@ if ! has_all apt-get; then
 There is no apt here to install what is missing. Install, under your system's names:
   a C compiler, clang with libclang, pkg-config, the headers of OpenSSL,
   PostgreSQL 14 to 18 with its server headers (pg_config in PATH),
+  iproute2, with which the benchmark slows a link down,
   and iso-codes, whose documents the demo sends from $documents.
 EOF
   exit 1
@@ -55,7 +56,7 @@ fi
 exec 9</var/lib/dpkg
 flock 9
 "${as_root[@]}" apt-get update -qq
-packages=(build-essential clang iso-codes libclang-dev libssl-dev pkg-config)
+packages=(build-essential clang iproute2 iso-codes libclang-dev libssl-dev pkg-config)
 if [[ -n $pg_config ]]; then
   major=$("$pg_config" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
   [[ -x $server ]] || packages+=("postgresql-$major")

@@ -32,8 +32,8 @@ const fn ratio(scenario: &'static str, to: To, least: f64) -> Bar {
 }
 
 const BARS: &[Bar] = &[
-    ratio("live small, throughput, 1 a transaction, 4 writers, 100 B", To::BestPeer, 0.95),
-    ratio("live small, throughput, 1 a transaction, 4 writers, 1 kB", To::BestPeer, 0.95),
+    ratio("live small, throughput, 1 a transaction of 100 B, 4 writers", To::BestPeer, 0.95),
+    ratio("live small, throughput, 1 a transaction of 1 kB, 4 writers", To::BestPeer, 0.95),
     ratio("live small, throughput, 1,000 a transaction, 100 B", To::BestPeer, 0.95),
     ratio("live small, throughput, 1,000 a transaction, 1 kB", To::BestPeer, 0.95),
     ratio("live small, latency p50 at 1,000/s, 100 B", To::BestPeer, 0.95),
@@ -41,7 +41,16 @@ const BARS: &[Bar] = &[
     ratio("live real document, 1 connection, throughput, 1 MB", To::Candidate(RAW), 1.2),
     ratio("live real document, room in the queue, 1 MB", To::Candidate(RAW), 4.0),
     ratio("live real document, 10 connections, throughput, 1 MB", To::Candidate(RAW), 3.0),
-    ratio("live real document, slow link, throughput, 1 MB", To::Candidate(RAW), 4.0),
+    ratio(
+        "live real document, 1 connection over a slow link, throughput, 1 MB",
+        To::Candidate(RAW),
+        4.0,
+    ),
+    ratio(
+        "live real document, 10 connections over a slow link, throughput, 1 MB",
+        To::Candidate(RAW),
+        4.0,
+    ),
     ratio("live incompressible, 1 connection, throughput, 1 MB", To::Candidate(RAW), 0.95),
     ratio("live real document, stall of other commits, p99, 1 MB", To::Candidate(RAW), 2.0),
     Bar {

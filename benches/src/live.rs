@@ -67,6 +67,13 @@ pub(crate) struct Course<'a> {
     pub(crate) reading: Reading,
 }
 
+impl<'a> Course<'a> {
+    /// Publishers connect as listeners do.
+    fn here(peer: Peer, database: &'a Database, template: &'a Template, reading: Reading) -> Self {
+        Self { peer, database, publishing: database, template, reading }
+    }
+}
+
 /// Connections that listen, and what they have received.
 pub(crate) struct Receivers {
     pub(crate) arrivals: Arc<Arrivals>,
@@ -116,7 +123,7 @@ impl Receivers {
         self.arrivals.wait_for(messages * self.connections).await;
     }
 
-    /// Waits for their ends, and returns the delays of all messages in nanoseconds, in order of size.
+    /// Waits for their ends, and returns the delays of all messages, in nanoseconds and sorted.
     pub(crate) async fn finish(self) -> Vec<u64> {
         let mut delays = Vec::new();
         for task in self.tasks {

@@ -103,6 +103,10 @@ async fn database(server: &Server) -> Database {
 }
 
 fn show(bench: Bench, postgres: String, folder: &Path) {
+    // Plots of an earlier run would pass for plots of this one.
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).expect("target/ can be written to");
+    }
     std::fs::create_dir_all(folder).expect("target/ can be written to");
     let rows = report::rows(&bench.figures);
     report::print(&rows);

@@ -84,8 +84,8 @@ fn section(rows: &[Row], environment: &Environment) -> String {
 fn page(rows: &[Row], environment: &Environment, plots: &[String]) -> String {
     let mut text = String::from("# Measured\n\n");
     text += &conditions(environment);
-    text += "\nMedians of the rounds, with the least and the most. The last column is how many times \
-             as good as\nthe best peer, for speeds and costs alike.\n\n";
+    text += "\nMedians of the rounds, with the least and the most. The last column is how many\n\
+             times as good as the best peer, for speeds and costs alike.\n\n";
     text += "| scenario | candidate | median | from | to | | × best peer |\n";
     text += "|---|---|---:|---:|---:|---|---:|\n";
     for row in rows {
@@ -110,9 +110,9 @@ fn conditions(environment: &Environment) -> String {
     let versions: Vec<String> =
         versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut text = format!(
-        "On {cores} cores of {processor} with {kernel} and {postgres}, whose `fsync` is off; {}. \
-         Publishers, server and\nlisteners share them. Medians of {rounds} rounds, in which all take \
-         turns.\n",
+        "On {cores} cores of {processor} with {kernel} and {postgres}, whose `fsync` is off; {}.\n\
+         Publishers, server and listeners share them. Medians of {rounds} rounds, in which all\n\
+         take turns.\n",
         versions.join(", ")
     );
     for note in notes {

@@ -9,22 +9,18 @@ use crate::figures::{Axis, Figure, Figures, Scenario};
 const SIZE: (u32, u32) = (800, 420);
 const FONT: (&str, u32) = ("sans-serif", 14);
 
-/// Draws each family into a file of its own, and returns their names.
-pub(crate) fn draw(figures: &Figures, folder: &Path) -> Vec<String> {
-    let mut families: Vec<&Scenario> = figures.scenarios();
-    families.dedup_by(|one, other| one.family == other.family);
-    let mut names = Vec::new();
-    for scenario in families {
-        let name = file_name(&scenario.family);
-        if !names.contains(&name) {
+/// Draws each family into a file of its own.
+pub(crate) fn draw(figures: &Figures, folder: &Path) {
+    let mut families: Vec<&str> = Vec::new();
+    for scenario in figures.scenarios() {
+        if !families.contains(&scenario.family.as_str()) {
+            families.push(&scenario.family);
             let of_family = |figure: &&Figure| figure.scenario.family == scenario.family;
             let figures: Vec<&Figure> = figures.iter().filter(of_family).collect();
-            draw_family(scenario, &figures, &folder.join(&name))
-                .expect("target/ can be written to");
-            names.push(name);
+            let path = folder.join(file_name(&scenario.family));
+            draw_family(scenario, &figures, &path).expect("target/ can be written to");
         }
     }
-    names
 }
 
 pub(crate) fn file_name(family: &str) -> String {
@@ -65,6 +61,7 @@ fn draw_family(
     chart
         .configure_mesh()
         .x_labels(places.len() * 10 + 1)
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
         .x_label_formatter(&label)
         .y_label_formatter(&|value| short(*value))
         .x_desc(axis.name())

@@ -164,7 +164,6 @@ impl Buffer {
 
     /// Takes the oldest item; `None` once the buffer is closed and empty.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        self.subscriber.register(cx.waker());
         let mut state = self.state();
         match state.slots.front() {
             Some(Slot::Item(_)) => {
@@ -172,7 +171,11 @@ impl Buffer {
                 Poll::Ready(Some(item))
             }
             None if state.closed => Poll::Ready(None),
-            Some(Slot::Barrier { .. }) | None => Poll::Pending,
+            Some(Slot::Barrier { .. }) | None => {
+                // Still locked: whoever adds an item does so after this, and wakes us.
+                self.subscriber.register(cx.waker());
+                Poll::Pending
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Router {
 
 #[derive(Debug)]
 struct Channel {
+    name: Arc<str>,
     subscribers: Vec<Arc<Subscriber>>,
     registration: watch::Sender<Registration>,
     /// Grows with every change of the registration.
@@ -94,7 +95,7 @@ impl Router {
             return Err(error.clone());
         }
         let states = subscriber.channels.iter().map(|name| {
-            let channel = self.channels.entry(name.clone()).or_insert_with(Channel::new);
+            let channel = self.channels.entry(name.clone()).or_insert_with(|| Channel::new(name));
             channel.subscribers.push(subscriber.clone());
             channel.retry_if_failed();
             channel.registration.subscribe()
@@ -213,14 +214,13 @@ impl Router {
             channel.retry_if_failed();
         }
         for name in listed {
-            let stray = || {
+            if !self.channels.contains_key(name.as_str()) {
                 tracing::warn!(channel = name, "the server listens for nobody");
-                Channel {
-                    registration: watch::Sender::new(Registration::Committed),
-                    ..Channel::new()
-                }
-            };
-            self.channels.entry(name.as_str().into()).or_insert_with(stray);
+                let name: Arc<str> = name.as_str().into();
+                let registration = watch::Sender::new(Registration::Committed);
+                let stray = Channel { registration, ..Channel::new(&name) };
+                self.channels.insert(name, stray);
+            }
         }
         self.changed.notify_one();
     }
@@ -231,64 +231,35 @@ impl Router {
         if let Some(incomplete) = step.incomplete {
             self.push_incomplete(incomplete);
         }
-        let Some((name, channel)) = self.listened(name) else { return };
+        let Some(channel) = listened(&mut self.channels, name) else { return };
         let fresh = std::mem::replace(&mut channel.fresh, false);
-        match step.joined {
-            Ok(Joined::Bare) => {
-                let message = Message::bare(name.clone(), sender_pid, payload);
-                self.push(&name, Item::Message(message));
-            }
+        let name = channel.name.clone();
+        let item = match step.joined {
+            Ok(Joined::Bare) => Item::Message(Message::bare(name, sender_pid, payload)),
             Ok(Joined::Message(message)) => {
-                let message = Message::joined(name.clone(), sender_pid, message);
-                self.push(&name, Item::Message(message));
+                Item::Message(Message::joined(name, sender_pid, message))
             }
             Ok(Joined::Headless(_)) if fresh => {
                 tracing::debug!(channel = &*name, "dropped the tail of a message begun earlier");
+                return;
             }
-            Ok(Joined::Headless(incomplete)) => self.push_incomplete(incomplete),
-            Ok(Joined::Unfinished | Joined::PassedOver | Joined::Doorbell) => {}
+            Ok(Joined::Headless(incomplete)) => return self.push_incomplete(incomplete),
+            Ok(Joined::Unfinished | Joined::PassedOver | Joined::Doorbell) => return,
             Err(error) => {
                 tracing::warn!(channel = &*name, sender_pid, %error, "frame of no use");
-                self.push(&name, Item::Error(Error::frame(name.clone(), payload, error)));
+                Item::Error(Error::frame(name, payload, error))
             }
-        }
+        };
+        channel.push(item, &self.counters, &self.changed);
     }
 
     pub(crate) fn push_incomplete(&mut self, incomplete: Incomplete) {
-        let Incomplete { channel, received, count } = incomplete;
-        tracing::warn!(channel, received, count, "message arrived in part");
+        let Incomplete { channel: name, received, count } = incomplete;
+        tracing::warn!(channel = name, received, count, "message arrived in part");
         self.counters.incomplete.add(1);
-        self.push(&channel.clone(), Item::Gap(Gap::Incomplete { channel, received, count }));
-    }
-
-    fn push(&mut self, name: &str, item: Item) {
-        let counter = match &item {
-            Item::Message(_) => Some(&self.counters.received),
-            Item::Error(_) => Some(&self.counters.frame_errors),
-            Item::Gap(_) => None,
-        };
-        if let Some(counter) = counter {
-            counter.add(1);
-        }
-        let Some((_, channel)) = self.listened(name) else { return };
-        let Some((last, others)) = channel.subscribers.split_last() else { return };
-        for subscriber in others {
-            subscriber.buffer.push(item.clone());
-        }
-        last.buffer.push(item);
-        if channel.subscribers.iter().any(|subscriber| subscriber.buffer.has_overflowed()) {
-            self.changed.notify_one();
-        }
-    }
-
-    fn listened(&mut self, name: &str) -> Option<(Arc<str>, &mut Channel)> {
-        let name = self.channels.get_key_value(name)?.0.clone();
-        let channel = self.channels.get_mut(&name)?;
-        let listened = matches!(
-            *channel.registration.borrow(),
-            Registration::Listening | Registration::Committed
-        );
-        listened.then_some((name, channel))
+        let Some(channel) = listened(&mut self.channels, &name) else { return };
+        let gap = Gap::Incomplete { channel: name, received, count };
+        channel.push(Item::Gap(gap), &self.counters, &self.changed);
     }
 
     /// Ends every subscription, with the error as its last item if there is one.
@@ -310,10 +281,38 @@ impl Router {
     }
 }
 
+fn listened<'a>(
+    channels: &'a mut HashMap<Arc<str>, Channel>,
+    name: &str,
+) -> Option<&'a mut Channel> {
+    let channel = channels.get_mut(name)?;
+    let listened =
+        matches!(*channel.registration.borrow(), Registration::Listening | Registration::Committed);
+    listened.then_some(channel)
+}
+
 impl Channel {
-    fn new() -> Self {
+    fn new(name: &Arc<str>) -> Self {
         let registration = watch::Sender::new(Registration::None);
-        Self { subscribers: Vec::new(), registration, epoch: 0, fresh: true }
+        let name = name.clone();
+        Self { name, subscribers: Vec::new(), registration, epoch: 0, fresh: true }
+    }
+
+    /// Gives every subscriber the item.
+    fn push(&self, item: Item, counters: &Counters, changed: &Notify) {
+        match &item {
+            Item::Message(_) => counters.received.add(1),
+            Item::Error(_) => counters.frame_errors.add(1),
+            Item::Gap(_) => {}
+        }
+        let Some((last, others)) = self.subscribers.split_last() else { return };
+        for subscriber in others {
+            subscriber.buffer.push(item.clone());
+        }
+        last.buffer.push(item);
+        if self.subscribers.iter().any(|subscriber| subscriber.buffer.has_overflowed()) {
+            changed.notify_one();
+        }
     }
 
     fn set(&mut self, registration: Registration) {

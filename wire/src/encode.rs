@@ -5,7 +5,7 @@ use std::io;
 
 use base64_simd::STANDARD as BASE64;
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::compress_bound;
+use zstd::zstd_safe::{CParameter, compress_bound};
 
 /// Compresses texts, one after the other, with one context.
 pub(crate) struct Encoder {
@@ -15,17 +15,43 @@ pub(crate) struct Encoder {
 /// Faster levels compress no faster on JSON, and higher ones cost more time than bytes.
 const LEVEL: i32 = 1;
 
+/// A hash table of 16 kB, which stays in the processor's first cache: a quarter faster on JSON than
+/// the level's own of 64 kB, and a little shorter too.
+const HASH_LOG: u32 = 12;
+
+/// Of texts longer than this, samples tell whether they are worth compressing.
+const SAMPLED_ABOVE_BYTES: usize = 32 << 10;
+const SAMPLE_BYTES: usize = 4 << 10;
+
 impl Encoder {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { compressor: Compressor::new(LEVEL)? })
+        let mut compressor = Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::HashLog(HASH_LOG))?;
+        Ok(Self { compressor })
     }
 
     /// The base64 of one zstd frame of `text`, if that takes at most `max_bytes`.
     pub(crate) fn encode(&mut self, text: &str, max_bytes: usize) -> Option<String> {
+        if max_bytes < text.len() && !self.promises(text.as_bytes()) {
+            return None;
+        }
         let bound = compress_bound(text.len()).min(max_bytes / 4 * 3);
         let mut compressed = Vec::with_capacity(bound);
         self.compressor.compress_to_buffer(text.as_bytes(), &mut compressed).ok()?;
         Some(BASE64.encode_to_string(compressed))
+    }
+
+    /// Whether a sample from the beginning, the middle or the end takes less in base64 than as it
+    /// is. What was compressed before, such as pictures, would else cost its sender as much time as
+    /// sending it.
+    fn promises(&mut self, text: &[u8]) -> bool {
+        let last = text.len().saturating_sub(SAMPLE_BYTES);
+        text.len() <= SAMPLED_ABOVE_BYTES
+            || [0, last / 2, last].into_iter().any(|first| {
+                let sample = &text[first..first + SAMPLE_BYTES];
+                let mut compressed = Vec::with_capacity(SAMPLE_BYTES / 4 * 3);
+                self.compressor.compress_to_buffer(sample, &mut compressed).is_ok()
+            })
     }
 }
 
@@ -150,6 +176,24 @@ mod tests {
         let bytes = encoder.encode("[1, 2, 3]", usize::MAX).unwrap().len();
         assert!(encoder.encode("[1, 2, 3]", bytes).is_some());
         assert_eq!(encoder.encode("[1, 2, 3]", bytes - 4), None);
+    }
+
+    #[test]
+    fn one_sample_that_compresses_is_enough() {
+        let random: String = (0..100_000_u64)
+            .map(|n| {
+                char::from(b' ' + 2 + (xxhash_rust::xxh3::xxh3_64(&n.to_ne_bytes()) % 90) as u8)
+            })
+            .collect();
+        let mut encoder = Encoder::new().unwrap();
+        assert!(encoder.encode(&random, random.len() - 1).is_none());
+        let blank = " ".repeat(100_000);
+        for parts in
+            [[&blank, &random, &random], [&random, &blank, &random], [&random, &random, &blank]]
+        {
+            let text = parts.map(String::as_str).concat();
+            assert!(encoder.encode(&text, text.len() - text.len() / 8).is_some());
+        }
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::{DEFAULT_MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES};
 pub struct SplitOptions {
     /// The longest text accepted, in bytes of UTF-8. Default 16 MiB.
     pub max_message_bytes: usize,
-    /// A text longer than this many bytes travels compressed if that saves an eighth of it; `None`
-    /// turns compression off. Default 7,999: what fits bare stays bare.
+    /// A text longer than this many bytes travels compressed if that saves an eighth of it, of which
+    /// samples give an idea beyond 32 kB; `None` turns compression off. Default 7,999: what fits
+    /// bare stays bare.
     pub compress_above_bytes: Option<usize>,
     /// What the payloads travel through. Default [`Carrier::Utf8`].
     pub carrier: Carrier,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::large::{Way, measure};
 use crate::document::{Language, Reading};
-use crate::figures::Figures;
+use crate::figures::{Axis, Figures};
 use crate::rounds::Bench;
 
 /// What the process in the namespace hands back.
@@ -63,10 +63,12 @@ pub(crate) async fn run_inside(mut bench: Bench, file: &Path) {
         server.socket_folder().display(),
         server.port()
     ));
-    let way =
-        Way { name: "slow link", database: &database, publishing: &publishing, connections: 1 };
-    for size in [64_000, 1_000_000] {
-        measure::<Vec<Language>>(&mut bench, &way, size, Reading::Text).await;
+    for connections in [1, 10] {
+        let name = &format!("{} over a slow link", Axis::Connections.show(connections));
+        let way = Way { name, database: &database, publishing: &publishing, connections };
+        for size in [64_000, 1_000_000] {
+            measure::<Vec<Language>>(&mut bench, &way, size, Reading::Text).await;
+        }
     }
     hand_back(bench, file);
 }

@@ -14,37 +14,47 @@ const PEERS: [Peer; 5] =
     [Peer::NotifyJson, Peer::Raw, Peer::Sqlx, Peer::PgPubSub, Peer::ClaimCheck];
 
 pub(crate) async fn run(bench: &mut Bench, database: &Database) {
-    let turn = bench.effort.turn;
     for size in [100, 1_000] {
-        let template = Order::template(size);
-        bench
-            .interleave(&PEERS, async |peer| {
-                let course = Course {
-                    peer,
-                    database,
-                    publishing: database,
-                    template: &template,
-                    reading: Reading::Typed,
-                };
-                let mut measures = Vec::new();
-                for (per_transaction, writers, name) in
-                    [(1, 4, "1 a transaction, 4 writers"), (1_000, 1, "1,000 a transaction")]
-                {
-                    let load = Load { connections: 1, writers, per_transaction, window: 8_000 };
-                    let rate = throughput::<Order>(course, load, turn).await;
-                    let family = format!("live small, throughput, {name}");
-                    let unit = Unit::MessagesPerSecond;
-                    measures.push((Scenario::new(family, Axis::Bytes, size as u64, unit), rate));
-                }
-                let period = Duration::from_millis(1);
-                let delays = paced::<Order>(course, period, turn).await;
-                for (name, delay) in [("p50", delays.p50), ("p99", delays.p99)] {
-                    let family = format!("live small, latency {name} at 1,000/s");
-                    let unit = Unit::Milliseconds;
-                    measures.push((Scenario::new(family, Axis::Bytes, size as u64, unit), delay));
-                }
-                measures
-            })
-            .await;
+        by_size(bench, database, size).await;
     }
+    for (size, writers) in [(100, 1), (100, 4), (100, 16), (1_000, 4)] {
+        by_writers(bench, database, size, writers).await;
+    }
+}
+
+async fn by_size(bench: &mut Bench, database: &Database, size: usize) {
+    let turn = bench.effort.turn;
+    let template = Order::template(size);
+    let at = |family: &str, unit| {
+        Scenario::new(format!("live small, {family}"), Axis::Bytes, size as u64, unit)
+    };
+    bench
+        .interleave(&PEERS, async |peer| {
+            let course = Course::here(peer, database, &template, Reading::Typed);
+            let load = Load { connections: 1, writers: 1, per_transaction: 1_000, window: 8_000 };
+            let rate = throughput::<Order>(course, load, turn).await;
+            let delays = paced::<Order>(course, Duration::from_millis(1), turn).await;
+            vec![
+                (at("throughput, 1,000 a transaction", Unit::MessagesPerSecond), rate),
+                (at("latency p50 at 1,000/s", Unit::Milliseconds), delays.p50),
+                (at("latency p99 at 1,000/s", Unit::Milliseconds), delays.p99),
+            ]
+        })
+        .await;
+}
+
+async fn by_writers(bench: &mut Bench, database: &Database, size: usize, writers: u64) {
+    let turn = bench.effort.turn;
+    let template = Order::template(size);
+    bench
+        .interleave(&PEERS, async |peer| {
+            let course = Course::here(peer, database, &template, Reading::Typed);
+            let load = Load { connections: 1, writers, per_transaction: 1, window: 8_000 };
+            let rate = throughput::<Order>(course, load, turn).await;
+            let size = Axis::Bytes.show(size as u64);
+            let family = format!("live small, throughput, 1 a transaction of {size}");
+            let unit = Unit::MessagesPerSecond;
+            vec![(Scenario::new(family, Axis::Writers, writers, unit), rate)]
+        })
+        .await;
 }

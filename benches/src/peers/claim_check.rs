@@ -10,7 +10,8 @@ use tokio_postgres::{AsyncMessage, Client, NoTls, Statement};
 
 use super::{CHANNEL, Receiver, Seen};
 
-pub(crate) const TABLE: &str = "CREATE TABLE claim (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, message text NOT NULL)";
+pub(crate) const TABLE: &str =
+    "CREATE TABLE claim (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, message text)";
 
 pub(super) struct ClaimCheck {
     ids: mpsc::UnboundedReceiver<i64>,
