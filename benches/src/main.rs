@@ -1,6 +1,7 @@
 //! `make bench`: notify_json beside what one would use instead, in one run on one server.
 
 mod document;
+mod durable;
 mod figures;
 mod live;
 mod peers;
@@ -55,6 +56,10 @@ async fn main() {
     }
     if bench.wants("fan-out") {
         live::fan_out::run(&mut bench, &database).await;
+    }
+    drop(server);
+    if bench.wants("durable publish") || bench.wants("durable latency") || bench.wants("durable drain") {
+        durable::run(&mut bench).await;
     }
 
     let rows = report::rows(&bench.figures);

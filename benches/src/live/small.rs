@@ -32,7 +32,7 @@ pub(crate) async fn run(bench: &mut Bench, database: &Database) {
                     measures.push((Scenario::new(family, Axis::Bytes, size as u64, unit), rate));
                 }
                 let period = Duration::from_millis(1);
-                let delays = paced::<Order>(course, period, turn).await;
+                let delays = paced::<Order>(course, 1, period, turn).await;
                 for (name, delay) in [("p50", delays.p50), ("p99", delays.p99)] {
                     let family = format!("live small, latency {name} at 1,000/s");
                     let unit = Unit::Milliseconds;
