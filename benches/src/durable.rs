@@ -39,7 +39,7 @@ impl Log {
 impl From<Log> for Candidate {
     fn from(log: Log) -> Self {
         match log {
-            Log::Served => Self::new("notify_json, worker", Role::Ours),
+            Log::Served => Self::new("notify_json", Role::Ours),
             Log::Of(Peer::Durable) => Self::new("notify_json, no worker", Role::Ours),
             Log::Of(Peer::ClaimCheck) => Self::new("INSERT + pg_notify", Role::Peer),
             Log::Of(peer) => peer.into(),
@@ -48,6 +48,11 @@ impl From<Log> for Candidate {
 }
 
 pub(crate) async fn run(bench: &mut Bench) {
+    const GROUPS: [&str; 3] = ["durable publish", "durable latency", "durable drain"];
+    let [publish, latency, drain] = GROUPS.map(|group| bench.wants(group));
+    if !(publish || latency || drain) {
+        return;
+    }
     let settings = [
         ("shared_preload_libraries", "notify_json"),
         ("fsync", "on"),
@@ -60,13 +65,13 @@ pub(crate) async fn run(bench: &mut Bench) {
     serve(&databases.served).await;
     create(&databases.other).await;
     let peers = install_peers(bench, &databases.other).await;
-    if bench.wants("durable publish") {
+    if publish {
         publish::run(bench, &databases, &peers).await;
     }
-    if bench.wants("durable latency") {
+    if latency {
         latency::run(bench, &databases, &peers).await;
     }
-    if bench.wants("durable drain") {
+    if drain {
         drain::run(bench, &server, &peers).await;
     }
 }

@@ -68,6 +68,11 @@ impl Axis {
         }
     }
 
+    /// A place on it, without the noun.
+    pub(crate) fn short(self, at: u64) -> String {
+        if self == Self::Bytes { bytes(at) } else { thousands(at) }
+    }
+
     pub(crate) fn show(self, at: u64) -> String {
         let noun = match self {
             Self::Backlog => "event",
@@ -83,7 +88,7 @@ impl Axis {
 }
 
 /// `64 kB`.
-pub(crate) fn bytes(count: u64) -> String {
+fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{} kB", count / 1_000),
@@ -109,8 +114,8 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
     #[serde(rename = "ms")]
     Milliseconds,
-    #[serde(rename = "bytes of the queue")]
-    QueueBytes,
+    #[serde(rename = "bytes")]
+    Bytes,
     #[serde(rename = "allocations")]
     Allocations,
 }
@@ -122,7 +127,7 @@ impl Unit {
             Self::MegabytesPerSecond => "MB/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Milliseconds => "ms",
-            Self::QueueBytes => "bytes of the queue",
+            Self::Bytes => "bytes",
             Self::Allocations => "allocations",
         }
     }
@@ -130,7 +135,7 @@ impl Unit {
     pub(crate) fn more_is_better(self) -> bool {
         match self {
             Self::MessagesPerSecond | Self::MegabytesPerSecond | Self::GigabytesPerSecond => true,
-            Self::Milliseconds | Self::QueueBytes | Self::Allocations => false,
+            Self::Milliseconds | Self::Bytes | Self::Allocations => false,
         }
     }
 

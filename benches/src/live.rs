@@ -3,6 +3,7 @@
 pub(crate) mod fan_out;
 pub(crate) mod large;
 pub(crate) mod queue;
+pub(crate) mod slow_link;
 pub(crate) mod small;
 pub(crate) mod stall;
 
@@ -60,6 +61,8 @@ impl Arrivals {
 pub(crate) struct Course<'a> {
     pub(crate) peer: Peer,
     pub(crate) database: &'a Database,
+    /// The same one, as publishers connect to it.
+    pub(crate) publishing: &'a Database,
     pub(crate) template: &'a Template,
     pub(crate) reading: Reading,
 }
@@ -78,7 +81,7 @@ impl Receivers {
         connections: u64,
         writers: u64,
     ) -> Self {
-        let Course { peer, database, template, reading } = course;
+        let Course { peer, database, template, reading, .. } = course;
         let arrivals = Arc::<Arrivals>::default();
         let mut tasks = Vec::new();
         for _ in 0..connections {
@@ -163,11 +166,11 @@ pub(crate) async fn throughput<B: Body>(course: Course<'_>, load: Load, turn: Du
 /// Sends as fast as the load allows.
 pub(crate) async fn flow<B: Body>(course: Course<'_>, load: Load, turn: Duration) -> Flow {
     let Load { connections, writers, per_transaction, window } = load;
-    let Course { peer, database, template, .. } = course;
+    let Course { peer, publishing, template, .. } = course;
     let receivers = Receivers::listen::<B>(course, connections, writers).await;
     let mut publishers = Vec::new();
     for _ in 0..writers {
-        publishers.push(Publisher::connect(peer, database).await);
+        publishers.push(Publisher::connect(peer, publishing).await);
     }
     // What the first message of a connection costs is not what is asked.
     for publisher in &mut publishers {
@@ -228,11 +231,11 @@ pub(crate) async fn paced<B: Body>(
     period: Duration,
     turn: Duration,
 ) -> Delays {
-    let Course { peer, database, template, .. } = course;
+    let Course { peer, publishing, template, .. } = course;
     let receivers = Receivers::listen::<B>(course, 1, writers).await;
     let messages = (turn.as_nanos() / period.as_nanos()).max(20) as u64;
     let writing = (0..writers).map(async |_| {
-        let mut publisher = Publisher::connect(peer, database).await;
+        let mut publisher = Publisher::connect(peer, publishing).await;
         let mut beats = interval(period);
         beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for id in 0..messages {
@@ -252,9 +255,9 @@ pub(crate) async fn one_by_one<B: Body>(
     connections: u64,
     turn: Duration,
 ) -> Delays {
-    let Course { peer, database, template, .. } = course;
+    let Course { peer, publishing, template, .. } = course;
     let receivers = Receivers::listen::<B>(course, connections, 1).await;
-    let mut publisher = Publisher::connect(peer, database).await;
+    let mut publisher = Publisher::connect(peer, publishing).await;
     let mut delays = Vec::new();
     let started = Instant::now();
     let mut id = 0;

@@ -1,22 +1,28 @@
 //! `make bench`: notify_json beside what one would use instead, in one run on one server.
 
+mod bars;
 mod document;
 mod durable;
+mod environment;
 mod figures;
 mod live;
+mod pages;
 mod peers;
+mod plot;
 mod report;
 mod rounds;
+mod wire;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use notify_json_tests::{Server, ServerOptions, project};
+use notify_json_tests::{Database, Server, ServerOptions, project};
 
+use environment::Environment;
 use rounds::{Bench, Effort};
 
-/// Measures notify_json beside what one would use instead.
+/// Measures notify_json beside what one would use instead, and writes target/bench/.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only the groups of scenarios whose names contain one of these.
@@ -25,47 +31,89 @@ struct Arguments {
     /// Everything once and briefly, to see that it works; the figures mean nothing.
     #[arg(long)]
     quick: bool,
+    /// Measures nothing: writes the last run's figures and plots into README.md and benches/.
+    #[arg(long)]
+    docs: bool,
+    /// The part of it that runs in a network namespace, and where its figures go.
+    #[arg(long, hide = true)]
+    slow_link: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let arguments = Arguments::parse();
-    let effort = match arguments.quick {
+    let Arguments { only, quick, docs, slow_link } = Arguments::parse();
+    let folder = project().join("target/bench");
+    if docs {
+        return pages::write(&folder);
+    }
+    let effort = match quick {
         false => Effort { rounds: 5, turn: Duration::from_millis(400) },
-        true => Effort { rounds: 1, turn: Duration::from_millis(50) },
+        true => Effort { rounds: 1, turn: Duration::from_millis(20) },
     };
-    let folder: PathBuf = project().join("target/bench");
-    std::fs::create_dir_all(&folder).expect("target/ can be written to");
-    let mut bench = Bench::new(effort, arguments.only);
+    let mut bench = Bench::new(effort, only);
+    if let Some(file) = slow_link {
+        return live::slow_link::run_inside(bench, &file).await;
+    }
+    let started = Instant::now();
+    let postgres = measure(&mut bench, quick).await;
+    println!("Measured in {:.0} s.", started.elapsed().as_secs_f64());
+    show(bench, postgres, &folder);
+}
 
-    let settings = [("max_wal_size", "8GB"), ("shared_buffers", "256MB")];
-    let server = Server::start(&ServerOptions { settings: &settings, ..ServerOptions::default() });
-    let database = server.database().await;
-    database.execute(peers::TABLE).await;
+/// Runs what is wanted, and returns the server's version.
+async fn measure(bench: &mut Bench, quick: bool) -> String {
+    if bench.wants("wire") {
+        wire::run(bench).await;
+    }
+    let server = Server::start(&server_options());
+    let database = database(&server).await;
     if bench.wants("live small") {
-        live::small::run(&mut bench, &database).await;
+        live::small::run(bench, &database).await;
     }
     if bench.wants("live large") {
-        live::large::run(&mut bench, &database).await;
+        live::large::run(bench, &database).await;
     }
     if bench.wants("live queue") {
-        live::queue::run(&mut bench, &database).await;
+        live::queue::run(bench, &database).await;
     }
     if bench.wants("live stall") {
-        live::stall::run(&mut bench, &database).await;
+        live::stall::run(bench, &database).await;
+    }
+    if bench.wants("live slow link") {
+        let quick = if quick { vec!["--quick".to_owned()] } else { Vec::new() };
+        live::slow_link::run(bench, &quick);
     }
     if bench.wants("fan-out") {
-        live::fan_out::run(&mut bench, &database).await;
+        live::fan_out::run(bench, &database).await;
     }
-    drop(server);
-    if bench.wants("durable publish") || bench.wants("durable latency") || bench.wants("durable drain") {
-        durable::run(&mut bench).await;
-    }
+    durable::run(bench).await;
+    let client = database.connect().await;
+    let version = "SELECT 'PostgreSQL ' || current_setting('server_version')";
+    client.query_one(version, &[]).await.expect("the server runs").get(0)
+}
 
+fn server_options() -> ServerOptions<'static> {
+    const SETTINGS: &[(&str, &str)] = &[("max_wal_size", "8GB"), ("shared_buffers", "256MB")];
+    ServerOptions { settings: SETTINGS, ..ServerOptions::default() }
+}
+
+/// A database for live channels.
+async fn database(server: &Server) -> Database {
+    let database = server.database().await;
+    database.execute(peers::TABLE).await;
+    database
+}
+
+fn show(bench: Bench, postgres: String, folder: &Path) {
+    std::fs::create_dir_all(folder).expect("target/ can be written to");
     let rows = report::rows(&bench.figures);
     report::print(&rows);
-    report::write(&rows, &folder);
+    bars::print(&bars::verdicts(&rows));
     for note in &bench.notes {
-        println!("\nNot measured: {note}");
+        println!("\nNote: {note}.");
     }
+    report::write(&rows, folder);
+    plot::draw(&bench.figures, folder);
+    Environment::new(postgres, bench.effort.rounds, bench.notes).write(folder);
+    println!("\n{} has the figures and plots.", folder.display());
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::Figures;
+use crate::figures::{Figures, Unit};
 
 /// One line of `results.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) scenario: String,
     pub(crate) candidate: String,
-    pub(crate) unit: String,
+    pub(crate) unit: Unit,
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
@@ -29,7 +29,7 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
             rows.push(Row {
                 scenario: scenario.name(),
                 candidate: figure.candidate.name.clone(),
-                unit: scenario.unit.name().to_owned(),
+                unit: scenario.unit,
                 median: figure.median(),
                 min: figure.min(),
                 max: figure.max(),
@@ -40,15 +40,22 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
     rows
 }
 
+const FILE: &str = "results.json";
+
 pub(crate) fn write(rows: &[Row], folder: &Path) {
     let json = serde_json::to_string_pretty(rows).expect("numbers and names");
-    std::fs::write(folder.join("results.json"), json + "\n").expect("target/ can be written to");
+    std::fs::write(folder.join(FILE), json + "\n").expect("target/ can be written to");
+}
+
+pub(crate) fn read(folder: &Path) -> Vec<Row> {
+    let json = std::fs::read_to_string(folder.join(FILE)).expect("`make bench` has run");
+    serde_json::from_str(&json).expect("`make bench` wrote it")
 }
 
 /// A table of one line a candidate under the name of each scenario.
 pub(crate) fn print(rows: &[Row]) {
     for group in rows.chunk_by(|one, other| one.scenario == other.scenario) {
-        println!("\n{} [{}]", group[0].scenario, group[0].unit);
+        println!("\n{} [{}]", group[0].scenario, group[0].unit.name());
         for row in group {
             let ratio = row.ratio_to_best_peer.map(|ratio| format!("{ratio:.2} x the best peer"));
             println!(

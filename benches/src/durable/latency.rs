@@ -26,8 +26,13 @@ pub(super) async fn run(bench: &mut Bench, databases: &Databases, peers: &[Peer]
         bench
             .interleave(&logs, async |log| {
                 let (peer, database) = log.place(databases);
-                let course =
-                    Course { peer, database, template: &template, reading: Reading::Typed };
+                let course = Course {
+                    peer,
+                    database,
+                    publishing: database,
+                    template: &template,
+                    reading: Reading::Typed,
+                };
                 let delays = paced::<Order>(course, WRITERS, period, turn).await;
                 let at = |percentile| {
                     let family = format!("durable latency {percentile}, 4 writers");

@@ -15,7 +15,7 @@ pub(super) async fn run(bench: &mut Bench, databases: &Databases, peers: &[Peer]
         [Log::Served, Log::Of(Peer::Durable)].into_iter().chain(plain).chain(peers).collect();
     for writers in [1, 4, 16] {
         measure(bench, databases, &consumed, writers, 1).await;
-        let alone = [Log::Of(Peer::Durable), Log::Of(Peer::Insert)];
+        let alone = [Log::Served, Log::Of(Peer::Insert)];
         measure(bench, databases, &alone, writers, 0).await;
     }
 }
@@ -41,7 +41,13 @@ async fn measure(
         .interleave(logs, async |log| {
             let (peer, database) = log.place(databases);
             let is_alone = consumers == 0 || peer == Peer::Insert;
-            let course = Course { peer, database, template: &template, reading: Reading::Typed };
+            let course = Course {
+                peer,
+                database,
+                publishing: database,
+                template: &template,
+                reading: Reading::Typed,
+            };
             let connections = if is_alone { 0 } else { consumers };
             let load = Load { connections, writers, per_transaction: 1, window: u64::MAX };
             let flow = flow::<Order>(course, load, turn).await;

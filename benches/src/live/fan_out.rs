@@ -30,8 +30,13 @@ async fn connections(bench: &mut Bench, database: &Database) {
     for connections in [1, 20, 100] {
         bench
             .interleave(&PEERS, async |peer| {
-                let course =
-                    Course { peer, database, template: &template, reading: Reading::Typed };
+                let course = Course {
+                    peer,
+                    database,
+                    publishing: database,
+                    template: &template,
+                    reading: Reading::Typed,
+                };
                 let at = |family: &str, unit| {
                     Scenario::new(family, Axis::Connections, connections, unit)
                 };

@@ -18,31 +18,49 @@ pub(crate) const WINDOW_BYTES: usize = 16_000_000;
 
 pub(crate) async fn run(bench: &mut Bench, database: &Database) {
     for connections in [1, 10] {
+        let way = Way {
+            name: &Axis::Connections.show(connections),
+            database,
+            publishing: database,
+            connections,
+        };
         for size in SIZES {
-            measure::<Vec<Language>>(bench, database, size, connections, Reading::Text).await;
+            measure::<Vec<Language>>(bench, &way, size, Reading::Text).await;
         }
-        measure::<Vec<Language>>(bench, database, 1_000_000, connections, Reading::Typed).await;
+        measure::<Vec<Language>>(bench, &way, 1_000_000, Reading::Typed).await;
+        if connections == 1 {
+            for size in SIZES {
+                measure::<Picture>(bench, &way, size, Reading::Text).await;
+            }
+        }
     }
-    for size in SIZES {
-        measure::<Picture>(bench, database, size, 1, Reading::Text).await;
-    }
+}
+
+/// The way from publishers to listeners.
+pub(crate) struct Way<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) database: &'a Database,
+    pub(crate) publishing: &'a Database,
+    pub(crate) connections: u64,
 }
 
 pub(crate) async fn measure<B: Body>(
     bench: &mut Bench,
-    database: &Database,
+    way: &Way<'_>,
     size: usize,
-    connections: u64,
     reading: Reading,
 ) {
+    let Way { name, database, publishing, connections } = *way;
     let turn = bench.effort.turn;
-    let name = family(B::NAME, connections, reading);
     let template = B::template(size);
-    let at =
-        |measure, unit| Scenario::new(format!("{name}, {measure}"), Axis::Bytes, size as u64, unit);
+    let typed = if reading == Reading::Typed { ", typed" } else { "" };
+    let at = |measure, unit| {
+        let family = format!("live {}{typed}, {name}, {measure}", B::NAME);
+        Scenario::new(family, Axis::Bytes, size as u64, unit)
+    };
     bench
         .interleave(&PEERS, async |peer| {
-            let course = Course { peer, database, template: &template, reading };
+            let course = Course { peer, database, publishing, template: &template, reading };
             let window = (WINDOW_BYTES / size).max(2) as u64;
             let load = Load { connections, writers: 1, per_transaction: 1, window };
             let rate = throughput::<B>(course, load, turn).await;
@@ -54,9 +72,4 @@ pub(crate) async fn measure<B: Body>(
             ]
         })
         .await;
-}
-
-pub(crate) fn family(kind: &str, connections: u64, reading: Reading) -> String {
-    let typed = if reading == Reading::Typed { ", typed" } else { "" };
-    format!("live {kind}{typed}, {}", Axis::Connections.show(connections))
 }

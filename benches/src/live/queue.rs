@@ -33,7 +33,7 @@ async fn measure<B: Body>(bench: &mut Bench, database: &Database) {
                 let each = (queue_bytes(&publisher).await - before) / messages as f64;
                 idle.batch_execute("ROLLBACK").await.expect("the server runs");
                 let family = format!("live {}, room in the queue", B::NAME);
-                let scenario = Scenario::new(family, Axis::Bytes, size as u64, Unit::QueueBytes);
+                let scenario = Scenario::new(family, Axis::Bytes, size as u64, Unit::Bytes);
                 vec![(scenario, each)]
             })
             .await;

@@ -19,8 +19,13 @@ pub(crate) async fn run(bench: &mut Bench, database: &Database) {
         let template = Order::template(size);
         bench
             .interleave(&PEERS, async |peer| {
-                let course =
-                    Course { peer, database, template: &template, reading: Reading::Typed };
+                let course = Course {
+                    peer,
+                    database,
+                    publishing: database,
+                    template: &template,
+                    reading: Reading::Typed,
+                };
                 let mut measures = Vec::new();
                 for (per_transaction, writers, name) in
                     [(1, 4, "1 a transaction, 4 writers"), (1_000, 1, "1,000 a transaction")]

@@ -44,7 +44,13 @@ async fn measure<B: Body>(bench: &mut Bench, database: &Database, size: usize) {
             let until = Instant::now() + turn;
             let sending = async {
                 let Some(peer) = peer else { return };
-                let course = Course { peer, database, template: &template, reading: Reading::Text };
+                let course = Course {
+                    peer,
+                    database,
+                    publishing: database,
+                    template: &template,
+                    reading: Reading::Text,
+                };
                 let receivers = Receivers::listen::<B>(course, 1, 1).await;
                 let mut publisher = Publisher::connect(peer, database).await;
                 let mut beats = beats(period);

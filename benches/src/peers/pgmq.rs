@@ -10,7 +10,7 @@ use super::{CHANNEL, PAGE, Receiver, Seen, Start};
 
 /// Installs it; says why if it refuses.
 pub(crate) async fn install(database: &Database) -> Result<(), String> {
-    let refused = |error| format!("pgmq: {error}");
+    let refused = |error| format!("pgmq was not measured: {error}");
     let pgmq = PGMQueueExt::new(database.url().to_owned(), 1).await.map_err(refused)?;
     pgmq.install_sql_from_embedded().await.map_err(refused)?;
     database.execute(&format!("SELECT pgmq.create('{CHANNEL}')")).await;

@@ -27,7 +27,10 @@ pub(crate) async fn install(database: &Database) -> Result<(), String> {
     let output = script.expect("it is there");
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("PgQ: {}", reason.trim().lines().last().unwrap_or_default()));
+        return Err(format!(
+            "PgQ was not measured: {}",
+            reason.trim().lines().last().unwrap_or_default()
+        ));
     }
     database.execute("CREATE EXTENSION pgq").await;
     database.execute(&format!("SELECT pgq.create_queue('{CHANNEL}')")).await;
