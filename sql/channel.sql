@@ -3,7 +3,8 @@ CREATE TABLE notify_json.channel (
     durable boolean NOT NULL,
     retention interval NOT NULL DEFAULT '7 days'
         CHECK (retention > '0' AND retention <= '1000 years'),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    owner regrole NOT NULL DEFAULT quote_ident(current_user)::regrole
 );
 
 COMMENT ON TABLE notify_json.channel IS
@@ -21,7 +22,7 @@ CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON n
     FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
 ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
 
-CREATE FUNCTION notify_json.create_channel(
+CREATE FUNCTION notify_json_unchecked.create_channel(
     name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -36,8 +37,9 @@ BEGIN
             HINT = 'Say durable => true to keep its events for consumers.';
     END IF;
     PERFORM notify_json.check_retention(create_channel.retention);
-    INSERT INTO notify_json.channel (name, durable, retention)
-    VALUES (create_channel.name, create_channel.durable, create_channel.retention)
+    INSERT INTO notify_json.channel (name, durable, retention, owner)
+    VALUES (create_channel.name, create_channel.durable, create_channel.retention,
+        notify_json.caller())
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE duplicate_object USING
@@ -49,10 +51,10 @@ BEGIN
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
-COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval) IS
 'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
 
-CREATE FUNCTION notify_json.alter_channel(
+CREATE FUNCTION notify_json_unchecked.alter_channel(
     name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -71,10 +73,10 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.alter_channel(text, boolean, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval) IS
 'Changes the policy of a channel. What is NULL stays as it is.';
 
-CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -87,7 +89,7 @@ BEGIN
     DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_channel(text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_channel(text) IS
 'Removes a channel''s policy, events and consumers. The name is that of a live channel again.';
 
 CREATE FUNCTION notify_json.check_name(what text, name text) RETURNS void

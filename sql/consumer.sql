@@ -9,6 +9,7 @@ CREATE TABLE notify_json.consumer (
     told bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
+    shown bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (channel, name)
 );
 
@@ -20,6 +21,8 @@ COMMENT ON COLUMN notify_json.consumer.fetched IS
 COMMENT ON COLUMN notify_json.consumer.skipped IS 'Events ever removed before it had them.';
 COMMENT ON COLUMN notify_json.consumer.told IS
 'Of the skipped, those that it has acknowledged to know of.';
+COMMENT ON COLUMN notify_json.consumer.shown IS
+'Of the skipped, those that there were at its last fetch(): it may know of them.';
 
 -- Apart from the position, so that a renewal neither waits for an ack in an open transaction nor
 -- makes one with an older snapshot fail. Who changes both rows begins with the consumer's.
@@ -70,7 +73,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
 'Says that a consumer does not exist, or that its name cannot be one.';
 
-CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -82,5 +85,5 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 'Forgets a consumer and its position.';

@@ -36,7 +36,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.take(text, text) IS
 'Makes sure that no client holds a consumer until the end of the transaction; returns its row.';
 
-CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
+CREATE FUNCTION notify_json_unchecked.fetch(consumer text, channel text, max_events integer DEFAULT 100)
 RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -86,17 +86,19 @@ BEGIN
     -- While nothing is published, the end of the old window is as good a place to go on from.
     IF given > stored.fetched
         OR given IS NULL AND floor <> split_part(current, ';', 4)::bigint
+        OR stored.shown < stored.skipped
     THEN
         UPDATE notify_json.consumer
-        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched)
+        SET "window" = current, after = stored.after, fetched = greatest(given, stored.fetched),
+            shown = skipped
         WHERE channel = "fetch".channel AND name = "fetch".consumer;
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.fetch(text, text, integer) IS
+COMMENT ON FUNCTION notify_json_unchecked.fetch(text, text, integer) IS
 'The next events of a consumer, which is created at the earliest one. The same again until ack().';
 
-CREATE FUNCTION notify_json.ack(consumer text, channel text, id bigint) RETURNS void
+CREATE FUNCTION notify_json_unchecked.ack(consumer text, channel text, id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -117,14 +119,16 @@ BEGIN
             END,
             HINT = 'Ack the id of an event that fetch() has returned since the last ack.';
     END IF;
-    UPDATE notify_json.consumer SET after = ack.id, told = skipped, acked_at = clock_timestamp()
+    UPDATE notify_json.consumer
+    SET after = ack.id, told = greatest(told, shown), acked_at = clock_timestamp()
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.ack(text, text, bigint) IS
-'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
+COMMENT ON FUNCTION notify_json_unchecked.ack(text, text, bigint) IS
+'Moves a consumer past the events fetched up to this id, and clears its count of those skipped '
+'before they were fetched.';
 
-CREATE FUNCTION notify_json.seek(consumer text, channel text, since text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.seek(consumer text, channel text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -132,7 +136,7 @@ DECLARE
 BEGIN
     PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
-    SELECT * INTO position FROM notify_json.start(seek.channel, since);
+    SELECT * INTO position FROM notify_json_unchecked.start(seek.channel, since);
     UPDATE notify_json.consumer
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
         fetched = 0, told = skipped
@@ -142,7 +146,7 @@ BEGIN
     WHERE channel = seek.channel AND name = seek.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.seek(text, text, text) IS
 'Moves a consumer to earliest, latest, or the first event published at a time or later.';
 
 CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void

@@ -35,7 +35,7 @@ $$;
 COMMENT ON FUNCTION notify_json.is_held(text, text) IS
 'Whether the lease of a client runs.';
 
-CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
+CREATE FUNCTION notify_json_unchecked.claim(consumer text, channel text, lease interval)
 RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -65,10 +65,10 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.claim(text, text, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.claim(text, text, interval) IS
 'Makes the caller the one that acks for a consumer, for a time. No row: another one holds it.';
 
-CREATE FUNCTION notify_json.renew(consumer text, channel text, epoch bigint, lease interval)
+CREATE FUNCTION notify_json_unchecked.renew(consumer text, channel text, epoch bigint, lease interval)
 RETURNS TABLE (held boolean, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -87,10 +87,10 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.renew(text, text, bigint, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.renew(text, text, bigint, interval) IS
 'Holds a consumer for longer. held is false if it was claimed by another one since.';
 
-CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) RETURNS void
+CREATE FUNCTION notify_json_unchecked.release(consumer text, channel text, epoch bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -99,10 +99,10 @@ BEGIN
     WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
 END $$;
 
-COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.release(text, text, bigint) IS
 'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
 
-CREATE FUNCTION notify_json.ack_position(
+CREATE FUNCTION notify_json_unchecked.ack_position(
     consumer text, channel text, epoch bigint, "window" text, after bigint, told bigint
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -159,5 +159,5 @@ BEGIN
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.ack_position(text, text, bigint, text, bigint, bigint) IS
 'Moves a consumer forward to a position, for the client that holds it.';

@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:25
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -16,10 +16,15 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE SCHEMA notify_json;
 
 COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumers, and how to read.';
+
+CREATE SCHEMA notify_json_unchecked;
+
+COMMENT ON SCHEMA notify_json_unchecked IS
+'What the functions of the same names in schema notify_json do once they have checked the right.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:26
 -- requires:
 --   schema
 
@@ -78,7 +83,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:27
 -- requires:
 --   check
 
@@ -87,7 +92,8 @@ CREATE TABLE notify_json.channel (
     durable boolean NOT NULL,
     retention interval NOT NULL DEFAULT '7 days'
         CHECK (retention > '0' AND retention <= '1000 years'),
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    owner regrole NOT NULL DEFAULT quote_ident(current_user)::regrole
 );
 
 COMMENT ON TABLE notify_json.channel IS
@@ -105,7 +111,7 @@ CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON n
     FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
 ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
 
-CREATE FUNCTION notify_json.create_channel(
+CREATE FUNCTION notify_json_unchecked.create_channel(
     name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -120,8 +126,9 @@ BEGIN
             HINT = 'Say durable => true to keep its events for consumers.';
     END IF;
     PERFORM notify_json.check_retention(create_channel.retention);
-    INSERT INTO notify_json.channel (name, durable, retention)
-    VALUES (create_channel.name, create_channel.durable, create_channel.retention)
+    INSERT INTO notify_json.channel (name, durable, retention, owner)
+    VALUES (create_channel.name, create_channel.durable, create_channel.retention,
+        notify_json.caller())
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE duplicate_object USING
@@ -133,10 +140,10 @@ BEGIN
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
 END $$;
 
-COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval) IS
 'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
 
-CREATE FUNCTION notify_json.alter_channel(
+CREATE FUNCTION notify_json_unchecked.alter_channel(
     name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -155,10 +162,10 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.alter_channel(text, boolean, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval) IS
 'Changes the policy of a channel. What is NULL stays as it is.';
 
-CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -171,7 +178,7 @@ BEGIN
     DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_channel(text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_channel(text) IS
 'Removes a channel''s policy, events and consumers. The name is that of a live channel again.';
 
 CREATE FUNCTION notify_json.check_name(what text, name text) RETURNS void
@@ -243,9 +250,236 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:28
 -- requires:
 --   channel
+
+-- Rights on registered channels. Who owns one, or is a member of a role that does, may do all.
+CREATE TABLE notify_json.channel_right (
+    channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
+    role regrole NOT NULL,
+    publish boolean NOT NULL,
+    consume boolean NOT NULL,
+    PRIMARY KEY (channel, role)
+);
+
+COMMENT ON TABLE notify_json.channel_right IS
+'What roles may do on registered channels, beside their owners. Role - is everybody.';
+
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, '');
+
+CREATE TRIGGER channel_changed
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.channel_right
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
+ALTER TABLE notify_json.channel_right ENABLE ALWAYS TRIGGER channel_changed;
+
+CREATE FUNCTION notify_json.may_publish(
+    channel text, role regrole DEFAULT quote_ident(current_user)::regrole
+) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'may_publish_wrapper';
+
+COMMENT ON FUNCTION notify_json.may_publish(text, regrole) IS
+'Whether a role may publish on a channel. Anybody may on one that is not registered.';
+
+CREATE FUNCTION notify_json.may_consume(
+    channel text, role regrole DEFAULT quote_ident(current_user)::regrole
+) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'may_consume_wrapper';
+
+COMMENT ON FUNCTION notify_json.may_consume(text, regrole) IS
+'Whether a role may read the events of a channel and move its consumers.';
+
+CREATE FUNCTION notify_json.check_publisher(channel text, "table" regclass, owner regrole)
+RETURNS void
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'check_publisher_wrapper';
+
+COMMENT ON FUNCTION notify_json.check_publisher(text, regclass, regrole) IS
+'Refuses to let a table publish on a channel unless both the caller and its owner may.';
+
+CREATE FUNCTION notify_json.deny("right" text, channel text, role regrole, "table" regclass)
+RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    role_name text := pg_get_userbyid(deny.role);
+    owner text := coalesce((
+        SELECT format('It belongs to %s', rolname) FROM notify_json.channel
+        JOIN pg_roles ON pg_roles.oid = channel.owner WHERE channel.name = deny.channel
+    ), 'Its owner was dropped');
+BEGIN
+    IF deny.channel = '' THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'permission denied to remove old events',
+            DETAIL = format('Role %s may consume no channel.', role_name),
+            HINT = 'Let a consumer of any channel call the function.';
+    ELSIF deny."right" = 'own' THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('must be owner of channel "%s"', deny.channel),
+            DETAIL = format('%s; %s has not that role''s rights.', owner, role_name),
+            HINT = 'Let the owner call the function, or a superuser.';
+    END IF;
+    RAISE insufficient_privilege USING
+        MESSAGE = format('permission denied to %s on channel "%s"', deny."right", deny.channel),
+        DETAIL = CASE WHEN deny."table" = 0::oid
+            THEN format('%s; %s has neither that role''s rights nor been granted this one.',
+                owner, role_name)
+            ELSE format('%s; changes of %s are published in the name of the table''s owner, %s, '
+                'who has not been granted this right.', owner, deny."table", role_name)
+        END,
+        HINT = format('SELECT notify_json.grant_%s(%L, %L), by the channel''s owner, grants it.',
+            deny."right", deny.channel, role_name);
+END $$;
+
+COMMENT ON FUNCTION notify_json.deny(text, text, regrole, regclass) IS
+'Says that a right on a channel is missing, and how to grant it.';
+
+CREATE FUNCTION notify_json.caller() RETURNS regrole
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_wrapper';
+
+COMMENT ON FUNCTION notify_json.caller() IS
+'Inside of schema notify_json_unchecked: the role that called the function''s namesake.';
+
+CREATE FUNCTION notify_json.role_named(name text) RETURNS regrole
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found oid := (SELECT oid FROM pg_roles WHERE rolname = role_named.name);
+BEGIN
+    IF found IS NULL THEN
+        RAISE undefined_object USING
+            MESSAGE = format('role "%s" does not exist', coalesce(role_named.name, 'NULL')),
+            DETAIL = 'The name is compared as it is, with its capitals and without quotes.',
+            HINT = 'See the view pg_roles; ''public'' stands for everybody, but owns nothing.';
+    END IF;
+    RETURN found;
+END $$;
+
+COMMENT ON FUNCTION notify_json.role_named(text) IS 'A role by its name.';
+
+CREATE FUNCTION notify_json.forget_dropped_roles() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    gone regrole[] := ARRAY(
+        SELECT role FROM notify_json.channel_right
+        WHERE role <> 0::oid AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = role)
+        FOR UPDATE SKIP LOCKED);
+BEGIN
+    -- A DELETE would have every session read the rights again, whether there is something or not.
+    IF cardinality(gone) > 0 THEN
+        DELETE FROM notify_json.channel_right WHERE role = ANY (gone);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.forget_dropped_roles() IS
+'Removes the rights of roles that are gone.';
+
+CREATE FUNCTION notify_json.set_right(channel text, role text, publish boolean, consume boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    grantee regrole := CASE WHEN set_right.role = 'public' THEN 0::oid
+        ELSE notify_json.role_named(set_right.role) END;
+BEGIN
+    PERFORM notify_json.check_writable('change rights');
+    PERFORM FROM notify_json.channel WHERE name = set_right.channel FOR KEY SHARE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(set_right.channel);
+    END IF;
+    PERFORM notify_json.forget_dropped_roles();
+    INSERT INTO notify_json.channel_right AS held (channel, role, publish, consume)
+    VALUES (set_right.channel, grantee,
+        coalesce(set_right.publish, false), coalesce(set_right.consume, false))
+    ON CONFLICT (channel, role) DO UPDATE SET
+        publish = coalesce(set_right.publish, held.publish),
+        consume = coalesce(set_right.consume, held.consume);
+    DELETE FROM notify_json.channel_right
+    WHERE channel = set_right.channel AND role = grantee AND NOT publish AND NOT consume;
+END $$;
+
+COMMENT ON FUNCTION notify_json.set_right(text, text, boolean, boolean) IS
+'Grants what is true, revokes what is false, and leaves what is NULL.';
+
+CREATE FUNCTION notify_json_unchecked.grant_publish(channel text, role text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.set_right(channel, role, true, NULL)
+$$;
+
+COMMENT ON FUNCTION notify_json_unchecked.grant_publish(text, text) IS
+'Lets a role, or public, publish on a channel that the caller owns.';
+
+CREATE FUNCTION notify_json_unchecked.revoke_publish(channel text, role text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.set_right(channel, role, false, NULL)
+$$;
+
+COMMENT ON FUNCTION notify_json_unchecked.revoke_publish(text, text) IS
+'Takes back grant_publish().';
+
+CREATE FUNCTION notify_json_unchecked.grant_consume(channel text, role text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.set_right(channel, role, NULL, true)
+$$;
+
+COMMENT ON FUNCTION notify_json_unchecked.grant_consume(text, text) IS
+'Lets a role, or public, read the events of a channel that the caller owns, and move its consumers.';
+
+CREATE FUNCTION notify_json_unchecked.revoke_consume(channel text, role text) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT notify_json.set_right(channel, role, NULL, false)
+$$;
+
+COMMENT ON FUNCTION notify_json_unchecked.revoke_consume(text, text) IS
+'Takes back grant_consume().';
+
+CREATE FUNCTION notify_json_unchecked.set_owner(channel text, role text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    owner regrole := notify_json.role_named(set_owner.role);
+    -- As for ALTER ... OWNER TO.
+    member text := CASE WHEN current_setting('server_version_num')::integer < 160000
+        THEN 'MEMBER' ELSE 'SET' END;
+BEGIN
+    PERFORM notify_json.check_writable('give a channel away');
+    IF NOT pg_has_role(notify_json.caller(), owner, member) THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('must be member of role "%s"', set_owner.role),
+            DETAIL = format('%s would give channel "%s" to a role that it cannot become.',
+                notify_json.caller(), set_owner.channel),
+            HINT = 'Let a superuser call the function, or a member of both roles.';
+    END IF;
+    UPDATE notify_json.channel SET owner = set_owner.owner WHERE name = set_owner.channel;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(set_owner.channel);
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.set_owner(text, text) IS
+'Gives a channel that the caller owns to another role, of which the caller is a member.';
+
+CREATE VIEW notify_json.channel_rights WITH (security_barrier) AS
+SELECT channel.name AS channel, held.role, held.is_owner, held.publish, held.consume
+FROM notify_json.channel
+CROSS JOIN LATERAL (
+    SELECT rolname::text AS role, true AS is_owner, true AS publish, true AS consume
+    FROM pg_roles WHERE oid = channel.owner
+    UNION ALL
+    SELECT coalesce(rolname::text, 'public'), false, channel_right.publish, channel_right.consume
+    FROM notify_json.channel_right LEFT JOIN pg_roles ON oid = channel_right.role
+    WHERE channel_right.channel = channel.name
+        AND (rolname IS NOT NULL OR channel_right.role = 0::oid)
+) AS held
+WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
+
+COMMENT ON VIEW notify_json.channel_rights IS
+'Who may do what on the channels on which the reader may do something.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:29
+-- requires:
+--   permission
 
 CREATE SEQUENCE notify_json.event_id;
 
@@ -301,7 +535,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:30
 -- requires:
 --   event
 
@@ -319,7 +553,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:31
 -- requires:
 --   doorbell
 
@@ -392,16 +626,17 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:32
 -- requires:
 --   window
 
--- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
+-- found when it was created.
 CREATE FUNCTION notify_json.page(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
@@ -424,14 +659,14 @@ LANGUAGE sql STABLE AS $$
         ORDER BY event.id LIMIT page.max_events
     ) AS late
     WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
-    ORDER BY id LIMIT page.max_events
-$$;
+    ORDER BY id LIMIT page.max_events;
+END;
 
 COMMENT ON FUNCTION
 notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
-CREATE FUNCTION notify_json.read(
+CREATE FUNCTION notify_json_unchecked.read(
     channel text, in_window text, after bigint,
     max_events integer, max_bytes bigint, max_event_bytes bigint
 ) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
@@ -494,7 +729,7 @@ BEGIN
     END LOOP;
 END $$;
 
-COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
 'The next events from a position. The first row names the window that the events belong to.';
 
 CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
@@ -554,7 +789,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.to_time(text) IS
 'A time, or an error that says how to write one.';
 
-CREATE FUNCTION notify_json.start(channel text, since text)
+CREATE FUNCTION notify_json_unchecked.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -582,12 +817,12 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.start(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 'A position to read from: earliest, latest, or the first event published at a time or later.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:33
 -- requires:
 --   read
 
@@ -661,7 +896,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.unknown_consumer(text, text) IS
 'Says that a consumer does not exist.';
 
-CREATE FUNCTION notify_json.drop_consumer(consumer text, channel text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.drop_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -673,12 +908,12 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 'Forgets a consumer and its position.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:34
 -- requires:
 --   consumer
 
@@ -719,7 +954,7 @@ $$;
 COMMENT ON FUNCTION notify_json.is_held(text, text) IS
 'Whether the lease of a client runs.';
 
-CREATE FUNCTION notify_json.claim(consumer text, channel text, lease interval)
+CREATE FUNCTION notify_json_unchecked.claim(consumer text, channel text, lease interval)
 RETURNS TABLE (epoch bigint, "window" text, after bigint, skipped bigint, told bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -749,10 +984,10 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.claim(text, text, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.claim(text, text, interval) IS
 'Makes the caller the one that acks for a consumer, for a time. No row: another one holds it.';
 
-CREATE FUNCTION notify_json.renew(consumer text, channel text, epoch bigint, lease interval)
+CREATE FUNCTION notify_json_unchecked.renew(consumer text, channel text, epoch bigint, lease interval)
 RETURNS TABLE (held boolean, skipped bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -771,10 +1006,10 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.renew(text, text, bigint, interval) IS
+COMMENT ON FUNCTION notify_json_unchecked.renew(text, text, bigint, interval) IS
 'Holds a consumer for longer. held is false if it was claimed by another one since.';
 
-CREATE FUNCTION notify_json.release(consumer text, channel text, epoch bigint) RETURNS void
+CREATE FUNCTION notify_json_unchecked.release(consumer text, channel text, epoch bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -783,10 +1018,10 @@ BEGIN
     WHERE channel = release.channel AND name = release.consumer AND epoch = release.epoch;
 END $$;
 
-COMMENT ON FUNCTION notify_json.release(text, text, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.release(text, text, bigint) IS
 'Lets the next claim() succeed at once. Does nothing for an epoch that is over.';
 
-CREATE FUNCTION notify_json.ack_position(
+CREATE FUNCTION notify_json_unchecked.ack_position(
     consumer text, channel text, epoch bigint, "window" text, after bigint, told bigint
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -843,12 +1078,12 @@ BEGIN
     WHERE channel = ack_position.channel AND name = ack_position.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.ack_position(text, text, bigint, text, bigint, bigint) IS
 'Moves a consumer forward to a position, for the client that holds it.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:32
+-- extension/src/lib.rs:35
 -- requires:
 --   holder
 
@@ -890,7 +1125,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.take(text, text) IS
 'Makes sure that no client holds a consumer until the end of the transaction; returns its row.';
 
-CREATE FUNCTION notify_json.fetch(consumer text, channel text, max_events integer DEFAULT 100)
+CREATE FUNCTION notify_json_unchecked.fetch(consumer text, channel text, max_events integer DEFAULT 100)
 RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -947,10 +1182,10 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.fetch(text, text, integer) IS
+COMMENT ON FUNCTION notify_json_unchecked.fetch(text, text, integer) IS
 'The next events of a consumer, which is created at the earliest one. The same again until ack().';
 
-CREATE FUNCTION notify_json.ack(consumer text, channel text, id bigint) RETURNS void
+CREATE FUNCTION notify_json_unchecked.ack(consumer text, channel text, id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -975,10 +1210,10 @@ BEGIN
     WHERE channel = ack.channel AND name = ack.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.ack(text, text, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.ack(text, text, bigint) IS
 'Moves a consumer past the events fetched up to this id, and clears its count of skipped ones.';
 
-CREATE FUNCTION notify_json.seek(consumer text, channel text, since text) RETURNS void
+CREATE FUNCTION notify_json_unchecked.seek(consumer text, channel text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -986,7 +1221,7 @@ DECLARE
 BEGIN
     PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
-    SELECT * INTO position FROM notify_json.start(seek.channel, since);
+    SELECT * INTO position FROM notify_json_unchecked.start(seek.channel, since);
     UPDATE notify_json.consumer
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
         fetched = 0, told = skipped
@@ -996,7 +1231,7 @@ BEGIN
     WHERE channel = seek.channel AND name = seek.consumer;
 END $$;
 
-COMMENT ON FUNCTION notify_json.seek(text, text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.seek(text, text, text) IS
 'Moves a consumer to earliest, latest, or the first event published at a time or later.';
 
 CREATE FUNCTION notify_json.seek(consumer text, channel text, since timestamptz) RETURNS void
@@ -1011,7 +1246,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/lib.rs:36
 -- requires:
 --   fetch
 
@@ -1038,7 +1273,7 @@ WHERE NOT (event.id <= consumer.after AND pg_visible_in_snapshot(event.xid, posi
 
 COMMENT ON VIEW notify_json.unacked IS 'The events that each consumer still has to ack.';
 
-CREATE VIEW notify_json.consumers AS
+CREATE VIEW notify_json.consumers WITH (security_barrier) AS
 SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
@@ -1053,17 +1288,20 @@ CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
-) AS lag;
+) AS lag
+WHERE notify_json.may_consume(consumer.channel);
 
 COMMENT ON VIEW notify_json.consumers IS
-'How far each consumer is behind, what it has missed, and whether a client holds it.';
+'How far each consumer is behind, what it has missed, and whether a client holds it; of the channels '
+'that the reader may consume.';
 
-CREATE VIEW notify_json.channels AS
+CREATE VIEW notify_json.channels WITH (security_barrier) AS
 SELECT channel.name, channel.durable, channel.retention,
     oldest.published_at AS oldest_event_at,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
-    channel.created_at
+    channel.created_at,
+    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner
 FROM notify_json.channel
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
@@ -1072,14 +1310,16 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id DESC LIMIT 1
-) AS newest ON true;
+) AS newest ON true
+WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
 
 COMMENT ON VIEW notify_json.channels IS
-'The channels that have a policy, and from when to when there are events of them.';
+'The channels that have a policy, and from when to when there are events of them; those on which the '
+'reader may publish or consume.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:34
+-- extension/src/lib.rs:37
 -- requires:
 --   views
 
@@ -1104,7 +1344,7 @@ COMMENT ON VIEW notify_json.worker IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:35
+-- extension/src/lib.rs:38
 -- requires:
 --   worker
 
@@ -1152,7 +1392,7 @@ COMMENT ON FUNCTION notify_json.compact_removals() IS
 'Keeps the last thousand batches of each channel, and the sum of those before.';
 
 -- A mark is SINCE:TOTAL. SINCE is running_since() in microseconds since 1970, TOTAL is removed().
-CREATE FUNCTION notify_json.missed(channel text, in_window text, after bigint, mark text)
+CREATE FUNCTION notify_json_unchecked.missed(channel text, in_window text, after bigint, mark text)
 RETURNS TABLE (next_mark text, skipped bigint, restarted boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -1190,10 +1430,10 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.missed(text, text, bigint, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.missed(text, text, bigint, text) IS
 'At most how many events a replay has missed since it had a mark, and whether the server restarted.';
 
-CREATE FUNCTION notify_json.start_after(channel text, id bigint)
+CREATE FUNCTION notify_json_unchecked.start_after(channel text, id bigint)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1207,12 +1447,12 @@ BEGIN
     RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;
 
-COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 'A position after all events up to an id, whichever transactions published them.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:36
+-- extension/src/lib.rs:39
 -- requires:
 --   removal
 
@@ -1345,7 +1585,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.remove_expired(text, timestamptz) IS
 'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
 
-CREATE FUNCTION notify_json.prune() RETURNS bigint
+CREATE FUNCTION notify_json_unchecked.prune() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '100ms'
@@ -1374,6 +1614,7 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
     END;
+    PERFORM notify_json.forget_dropped_roles();
     FOR slot IN 0..9 LOOP
         removed := removed + notify_json.empty_leaf(slot::smallint);
     END LOOP;
@@ -1403,17 +1644,18 @@ BEGIN
     RETURN removed;
 END $$;
 
-COMMENT ON FUNCTION notify_json.prune() IS
+COMMENT ON FUNCTION notify_json_unchecked.prune() IS
 'Removes events older than their channel''s retention; returns how many. 0: nothing left for now.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:37
+-- extension/src/lib.rs:40
 -- requires:
 --   prune
 
 -- The triggers are the only record of what is watched, so DROP, RENAME, ATTACH PARTITION and pg_dump
--- need no help. Whoever may create a trigger decides, with no more rights than his own.
+-- need no help. Those that the owner has made publish in the name of the owner, others in that of
+-- whoever changes the table.
 
 CREATE FUNCTION notify_json.row_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
@@ -1484,7 +1726,7 @@ COMMENT ON VIEW notify_json.watched IS
 'The tables whose changes are published, and how. Their partitions are not listed.';
 
 CREATE FUNCTION notify_json.check_watch(
-    "table" regclass, operations text[], columns text[], condition text, per text
+    "table" regclass, channel text, operations text[], columns text[], condition text, per text
 ) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1508,9 +1750,10 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be owner of table %s', check_watch."table"),
             DETAIL = format('The owner is %s; %s has not that role''s rights.',
-                relation.relowner::regrole, current_user::regrole),
+                relation.relowner::regrole, current_user),
             HINT = 'Let the owner call the function.';
     END IF;
+    PERFORM notify_json.check_publisher(channel, check_watch."table", relation.relowner);
     IF operations IS NULL OR cardinality(operations) = 0
         OR NOT operations <@ ARRAY['insert', 'update', 'delete', 'truncate']
     THEN
@@ -1547,8 +1790,8 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.check_watch(regclass, text[], text[], text, text) IS
-'Refuses arguments of watch() that make no sense, and whoever does not own the table.';
+COMMENT ON FUNCTION notify_json.check_watch(regclass, text, text[], text[], text, text) IS
+'Refuses arguments of watch() that make no sense, and whoever may not make a table publish there.';
 
 CREATE FUNCTION notify_json.create_trigger(
     "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
@@ -1559,6 +1802,9 @@ DECLARE
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
+    -- The sign that the owner has made it: whoever has only the privilege TRIGGER cannot comment.
+    EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, create_trigger."table",
+        format('Publishes on channel "%s" with the rights of the table''s owner.', channel));
     IF always THEN
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', create_trigger."table", name);
     END IF;
@@ -1585,7 +1831,7 @@ DECLARE
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
-    PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
+    PERFORM notify_json.check_watch(watch."table", channel, operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
     IF EXISTS (
         SELECT FROM notify_json.watch_trigger
@@ -1664,17 +1910,70 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:38
+-- extension/src/lib.rs:41
 -- requires:
 --   watch
 
--- Whoever creates the extension decides who may use it.
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json FROM PUBLIC;
--- The view of consumers asks it in the name of whoever reads the view.
-GRANT EXECUTE ON FUNCTION notify_json.running_since() TO PUBLIC;
+-- What is called: functions that check the caller's right, then go on to their namesake.
+DO $$
+DECLARE
+    target oid;
+    name text;
+BEGIN
+    FOR target, name IN
+        SELECT oid, proname FROM pg_proc
+        WHERE pronamespace = 'notify_json_unchecked'::regnamespace ORDER BY oid
+    LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE FUNCTION notify_json.%I(%s) RETURNS %s LANGUAGE c '
+            'AS ''MODULE_PATHNAME'', %L',
+            name, pg_get_function_arguments(target), pg_get_function_result(target),
+            'checked_for_' || CASE
+                WHEN name = 'create_channel' THEN 'anybody'
+                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$' THEN 'owners'
+                ELSE 'consumers'
+            END);
+        EXECUTE format('COMMENT ON FUNCTION notify_json.%I(%s) IS %L', name,
+            pg_get_function_identity_arguments(target), obj_description(target, 'pg_proc'));
+    END LOOP;
+END $$;
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:42
+-- requires:
+--   checked
+
+-- Whoever creates the extension decides who may use it. What everybody may call checks the rights on
+-- the channel, or works with the caller's rights alone.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify_json, notify_json_unchecked FROM PUBLIC;
+DO $$
+DECLARE
+    checked regprocedure;
+BEGIN
+    FOR checked IN
+        SELECT oid FROM pg_proc WHERE pronamespace = 'notify_json'::regnamespace
+            AND prosrc IN ('checked_for_consumers', 'checked_for_owners')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', checked);
+    END LOOP;
+END $$;
+GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    notify_json.attend, notify_json.leave, notify_json.seek(text, text, timestamptz),
+    notify_json.may_publish, notify_json.may_consume, notify_json.running_since,
+    notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
+    notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
+    notify_json.trigger_condition
+TO PUBLIC;
+GRANT SELECT ON
+    notify_json.channels, notify_json.consumers, notify_json.channel_rights,
+    notify_json.watch_trigger, notify_json.watched
+TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
-GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
+GRANT INSERT, UPDATE, DELETE ON notify_json.channel, notify_json.channel_right
+TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 
 -- What follows names nothing but types, which are looked for in pg_catalog first.
@@ -1682,20 +1981,44 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/attendance.rs:18
+-- extension/src/attendance.rs:19
 -- notify_json::attendance::attend
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:113
+-- extension/src/permission.rs:281
+-- notify_json::permission::caller
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/policy.rs:128
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/attendance.rs:28
+-- extension/src/permission.rs:302
+-- notify_json::permission::check_publisher
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/attendance.rs:32
 -- notify_json::attendance::leave
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/permission.rs:295
+-- notify_json::permission::may_consume
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/permission.rs:289
+-- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1706,7 +2029,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:22
+-- extension/src/notify.rs:23
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1720,7 +2043,7 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:16
+-- extension/src/notify.rs:17
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1734,7 +2057,7 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:28
+-- extension/src/notify.rs:29
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1766,7 +2089,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:39
+-- extension/src/lib.rs:43
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

@@ -185,7 +185,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.remove_expired(text, timestamptz) IS
 'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
 
-CREATE FUNCTION notify_json.prune() RETURNS bigint
+CREATE FUNCTION notify_json_unchecked.prune() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '100ms'
@@ -215,6 +215,7 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RETURN 0;
     END;
+    PERFORM notify_json.forget_dropped_roles();
     FOR channel IN
         WITH RECURSIVE used AS (
             (SELECT channel FROM notify_json.event ORDER BY channel LIMIT 1)
@@ -247,6 +248,6 @@ BEGIN
     RETURN removed;
 END $$;
 
-COMMENT ON FUNCTION notify_json.prune() IS
+COMMENT ON FUNCTION notify_json_unchecked.prune() IS
 'Removes events older than their channel''s retention, some at a time; returns how many. '
 '0: nothing left for now.';

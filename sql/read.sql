@@ -25,12 +25,13 @@ END $$;
 COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
 'The next events of transactions that were in progress when a window began.';
 
--- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER.
+-- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
+-- found when it was created.
 CREATE FUNCTION notify_json.page(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
@@ -46,14 +47,14 @@ LANGUAGE sql STABLE AS $$
         page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
     WHERE page.after < page.floor
         AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
-    ORDER BY id LIMIT page.max_events
-$$;
+    ORDER BY id LIMIT page.max_events;
+END;
 
 COMMENT ON FUNCTION
 notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
-CREATE FUNCTION notify_json.read(
+CREATE FUNCTION notify_json_unchecked.read(
     channel text, in_window text, after bigint,
     max_events integer, max_bytes bigint, max_event_bytes bigint
 ) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
@@ -137,7 +138,7 @@ BEGIN
     END LOOP;
 END $$;
 
-COMMENT ON FUNCTION notify_json.read(text, text, bigint, integer, bigint, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
 'The next events from a position. The first row names the window that the events belong to, and
 the id to go on after once they are read if nothing of the window is left.';
 
@@ -198,7 +199,7 @@ END $$;
 COMMENT ON FUNCTION notify_json.to_time(text) IS
 'A time, or an error that says how to write one.';
 
-CREATE FUNCTION notify_json.start(channel text, since text)
+CREATE FUNCTION notify_json_unchecked.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -226,5 +227,5 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.start(text, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 'A position to read from: earliest, latest, or the first event published at a time or later.';

@@ -42,7 +42,7 @@ COMMENT ON FUNCTION notify_json.compact_removals() IS
 'Keeps the last thousand batches of each channel, and the sum of those before.';
 
 -- A mark is SINCE:TOTAL. SINCE is running_since() in microseconds since 1970, TOTAL is removed().
-CREATE FUNCTION notify_json.missed(channel text, in_window text, after bigint, mark text)
+CREATE FUNCTION notify_json_unchecked.missed(channel text, in_window text, after bigint, mark text)
 RETURNS TABLE (next_mark text, skipped bigint, restarted boolean)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -87,10 +87,10 @@ BEGIN
     RETURN NEXT;
 END $$;
 
-COMMENT ON FUNCTION notify_json.missed(text, text, bigint, text) IS
+COMMENT ON FUNCTION notify_json_unchecked.missed(text, text, bigint, text) IS
 'At most how many events a replay has missed since it had a mark, and whether the server restarted.';
 
-CREATE FUNCTION notify_json.start_after(channel text, id bigint)
+CREATE FUNCTION notify_json_unchecked.start_after(channel text, id bigint)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -104,5 +104,5 @@ BEGIN
     RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;
 
-COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
+COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 'A position after all events up to an id, whichever transactions published them.';

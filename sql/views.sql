@@ -21,7 +21,7 @@ WHERE NOT (event.id <= consumer.after AND pg_visible_in_snapshot(event.xid, posi
 
 COMMENT ON VIEW notify_json.unacked IS 'The events that each consumer still has to ack.';
 
-CREATE VIEW notify_json.consumers AS
+CREATE VIEW notify_json.consumers WITH (security_barrier) AS
 SELECT consumer.channel, consumer.name AS consumer,
     lag.events AS lag_events,
     extract(epoch FROM clock_timestamp() - lag.oldest)::float8 AS lag_seconds,
@@ -36,17 +36,20 @@ CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
-) AS lag;
+) AS lag
+WHERE notify_json.may_consume(consumer.channel);
 
 COMMENT ON VIEW notify_json.consumers IS
-'How far each consumer is behind, what it has missed, and whether a client holds it.';
+'How far each consumer is behind, what it has missed, and whether a client holds it; of the channels '
+'that the reader may consume.';
 
-CREATE VIEW notify_json.channels AS
+CREATE VIEW notify_json.channels WITH (security_barrier) AS
 SELECT channel.name, channel.durable, channel.retention,
     oldest.published_at AS oldest_event_at,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
-    channel.created_at
+    channel.created_at,
+    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner
 FROM notify_json.channel
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
@@ -55,7 +58,9 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id DESC LIMIT 1
-) AS newest ON true;
+) AS newest ON true
+WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
 
 COMMENT ON VIEW notify_json.channels IS
-'The channels that have a policy, and from when to when there are events of them.';
+'The channels that have a policy, and from when to when there are events of them; those on which the '
+'reader may publish or consume.';

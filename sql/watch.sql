@@ -1,5 +1,6 @@
 -- The triggers are the only record of what is watched, so DROP, RENAME, ATTACH PARTITION and pg_dump
--- need no help. Whoever may create a trigger decides, with no more rights than his own.
+-- need no help. Those that the owner has made publish in the name of the owner, others in that of
+-- whoever changes the table.
 
 CREATE FUNCTION notify_json.row_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'row_changed_wrapper';
@@ -21,21 +22,21 @@ WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 
 COMMENT ON VIEW notify_json.watch_trigger IS
 'The triggers that watch() has made, and those that partitions have of them.';
 
+-- The settings are those of the definition's text.
 CREATE FUNCTION notify_json.trigger_condition(trigger oid) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
-    definition text := pg_get_triggerdef(trigger_condition.trigger);
-    before text := ' FOR EACH ROW WHEN (';
-    arguments text := (SELECT format('%s'', ''%s', replace(channel, '''', ''''''),
-            array_to_string(options, ' '))
+    name text := '(?:"(?:[^"]|"")+"|[^ ".]+)';
+    before text := format(
+        '^CREATE TRIGGER %1$s AFTER [A-Z ]+ ON %1$s\.%1$s FOR EACH ROW WHEN \((.*)$', name);
+    -- The channel may look like anything, so this is known by its length.
+    after text := (
+        SELECT format(') EXECUTE FUNCTION notify_json.row_changed(''%s'', ''%s'')',
+            replace(channel, '''', ''''''), array_to_string(options, ' '))
         FROM notify_json.watch_trigger WHERE oid = trigger_condition.trigger);
-    after text := format(') EXECUTE FUNCTION notify_json.row_changed(''%s'')', arguments);
 BEGIN
-    IF strpos(definition, before) > 0 THEN
-        definition := substr(definition, strpos(definition, before) + length(before));
-        RETURN left(definition, -length(after));
-    END IF;
-    RETURN NULL;
+    RETURN left(substring(pg_get_triggerdef(trigger_condition.trigger) FROM before), -length(after));
 END $$;
 
 COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
@@ -61,7 +62,8 @@ SELECT "table"::regclass AS "table", channel,
     max(notify_json.trigger_condition(oid)) AS condition,
     CASE WHEN bool_or(type & 1 = 0 AND type & 28 > 0 AND cardinality(attributes) = 0)
         THEN 'statement' ELSE 'row' END AS per,
-    bool_or(enabled = 'A') AS always
+    bool_or(enabled = 'A') AS always,
+    bool_and(enabled <> 'D') AS enabled
 FROM notify_json.watch_trigger
 WHERE NOT of_parent
 GROUP BY "table", channel;
@@ -70,7 +72,7 @@ COMMENT ON VIEW notify_json.watched IS
 'The tables whose changes are published, and how. Their partitions are not listed.';
 
 CREATE FUNCTION notify_json.check_watch(
-    "table" regclass, operations text[], columns text[], condition text, per text
+    "table" regclass, channel text, operations text[], columns text[], condition text, per text
 ) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -94,9 +96,10 @@ BEGIN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be owner of table %s', check_watch."table"),
             DETAIL = format('The owner is %s; %s has not that role''s rights.',
-                relation.relowner::regrole, current_user::regrole),
+                relation.relowner::regrole, current_user),
             HINT = 'Let the owner call the function.';
     END IF;
+    PERFORM notify_json.check_publisher(channel, check_watch."table", relation.relowner);
     IF operations IS NULL OR cardinality(operations) = 0
         OR NOT operations <@ ARRAY['insert', 'update', 'delete', 'truncate']
     THEN
@@ -133,18 +136,23 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION notify_json.check_watch(regclass, text[], text[], text, text) IS
-'Refuses arguments of watch() that make no sense, and whoever does not own the table.';
+COMMENT ON FUNCTION notify_json.check_watch(regclass, text, text[], text[], text, text) IS
+'Refuses arguments of watch() that make no sense, and whoever may not make a table publish there.';
 
 CREATE FUNCTION notify_json.create_trigger(
     "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text := format('notify_json_%s_%s', left(md5(channel), 16), kind);
+    -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
+    -- as that of a foreign key, does to the same row would be published before what it fires for.
+    name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
 BEGIN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
+    -- The sign that the owner has made it: whoever has only the privilege TRIGGER cannot comment.
+    EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, create_trigger."table",
+        format('Publishes on channel "%s" with the rights of the table''s owner.', channel));
     IF always THEN
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', create_trigger."table", name);
     END IF;
@@ -168,17 +176,21 @@ DECLARE
     of_rows text := (
         SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
+    watched regclass;
     state text;
 BEGIN
     PERFORM notify_json.check_name('channel', channel);
-    PERFORM notify_json.check_watch(watch."table", operations, columns, condition, per);
+    PERFORM notify_json.check_watch(watch."table", channel, operations, columns, condition, per);
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', watch."table");
-    IF EXISTS (
-        SELECT FROM notify_json.watch_trigger
-        WHERE watch_trigger."table" = watch."table" AND watch_trigger.channel = watch.channel
-    ) THEN
+    -- Partitions get the trigger of rows too.
+    SELECT watch_trigger."table" INTO watched FROM notify_json.watch_trigger
+    WHERE watch_trigger.channel = watch.channel AND (watch_trigger."table" = watch."table"
+        OR per = 'row' AND of_rows IS NOT NULL AND watch_trigger.type & 1 > 0
+            AND watch_trigger."table" IN (SELECT relid FROM pg_partition_tree(watch."table")))
+    LIMIT 1;
+    IF FOUND THEN
         RAISE duplicate_object USING
-            MESSAGE = format('%s is already watched on channel "%s"', watch."table", channel),
+            MESSAGE = format('%s is already watched on channel "%s"', watched, channel),
             DETAIL = 'By itself, or as a partition of a table that is.',
             HINT = 'See the view notify_json.watched; notify_json.unwatch() ends it.';
     END IF;

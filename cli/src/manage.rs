@@ -50,7 +50,7 @@ pub(crate) struct Prune {
 impl Channels {
     pub(crate) async fn run(self) -> Result<ExitCode> {
         let sql = "SELECT to_json(c)::text FROM notify_json.channels AS c ORDER BY name";
-        print(query(&self.connection, sql, &[], "SELECT on its view channels").await?)
+        print(query(&self.connection, sql, &[]).await?)
     }
 }
 
@@ -59,7 +59,7 @@ impl Consumers {
         let sql = "SELECT to_json(c)::text FROM notify_json.consumers AS c \
                    WHERE channel = coalesce($1, channel) ORDER BY channel, consumer";
         let channel: Parameter<'_> = (&self.channel, Type::TEXT);
-        print(query(&self.connection, sql, &[channel], "SELECT on its view consumers").await?)
+        print(query(&self.connection, sql, &[channel]).await?)
     }
 }
 
@@ -68,7 +68,7 @@ impl Seek {
         let sql = "SELECT notify_json.seek($1, $2, $3)::text";
         let parameters: [Parameter<'_>; 3] =
             [(&self.consumer, Type::TEXT), (&self.channel, Type::TEXT), (&self.to, Type::TEXT)];
-        query(&self.connection, sql, &parameters, "EXECUTE on its function seek").await?;
+        query(&self.connection, sql, &parameters).await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -78,7 +78,7 @@ impl Prune {
         let sql = "SELECT notify_json.prune()";
         let mut total = 0;
         loop {
-            let rows = query(&self.connection, sql, &[], "EXECUTE on its function prune").await?;
+            let rows = query(&self.connection, sql, &[]).await?;
             match rows.first().context("the server answers with a row")?.try_get::<_, i64>(0)? {
                 0 => break,
                 removed => total += removed,
@@ -91,27 +91,24 @@ impl Prune {
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// Runs a query in a connection of its own. It needs USAGE on the schema, and what `needs` says.
+/// Runs a query in a connection of its own.
 async fn query(
     connection: &Connection,
     sql: &str,
     parameters: &[Parameter<'_>],
-    needs: &str,
 ) -> Result<Vec<Row>> {
     let (client, connection) = connect(connection.string()).await?;
     let rows = client.query_typed(sql, parameters).await;
-    let rows = rows.map_err(|error| explained(error, needs))?;
+    let rows = rows.map_err(explained)?;
     drop(client);
     connection.await??;
     Ok(rows)
 }
 
 /// What the server says, with its detail and hint, or what to do where it does not say that.
-fn explained(error: tokio_postgres::Error, needs: &str) -> anyhow::Error {
+fn explained(error: tokio_postgres::Error) -> anyhow::Error {
     let Some(db) = error.as_db_error() else { return error.into() };
-    let needs = format!("The role needs USAGE on schema notify_json and {needs}.");
     let hint = match db.code().code() {
-        "42501" => Some(&*needs),
         "3F000" | "42P01" | "42883" => {
             Some("The database lacks the extension: CREATE EXTENSION notify_json")
         }

@@ -59,6 +59,8 @@ where
         .await
         .and_then(|row| row.try_get(0))
         .map_err(|error| {
-            Error::call("notify_json() failed", "EXECUTE on function notify_json", error)
+            let needs = "the right to publish on the channel, by \
+                         notify_json.grant_publish(channel, role)";
+            Error::call("notify_json() failed", needs, error)
         })
 }

@@ -17,6 +17,7 @@ use pgrx::{FromDatum, PgSqlErrorCode, PgTryBuilder, direct_function_call, pg_sys
 use crate::error::Error;
 
 /// A `text`.
+#[derive(Clone, Copy)]
 pub(crate) struct Text<'a>(&'a [u8]);
 
 /// A `json`: text that the server has checked.

@@ -8,6 +8,7 @@ use pgrx::{pg_extern, pg_sys};
 
 use crate::argument::Text;
 use crate::channel::Channel;
+use crate::permission::{self, Publisher, Right};
 use crate::policy;
 
 /// `locktag_field4`, in which `pg_advisory_lock` has 1 or 2.
@@ -17,7 +18,10 @@ const ASKING: i32 = pg_sys::RowExclusiveLock as i32;
 
 #[pg_extern(sql = false)]
 fn attend(channel: Option<Text<'_>>) {
-    let tag = checked_tag(channel);
+    let channel = checked(channel);
+    let allowed = permission::check(&channel, Right::Consume, Publisher::caller());
+    allowed.unwrap_or_else(|error| error.raise());
+    let tag = tag(&channel);
     if !attends(&tag) {
         // SAFETY: the tag outlives the call.
         unsafe { pg_sys::LockAcquire(&tag, ATTENDING, true, false) };
@@ -27,7 +31,7 @@ fn attend(channel: Option<Text<'_>>) {
 
 #[pg_extern(sql = false)]
 fn leave(channel: Option<Text<'_>>) {
-    let tag = checked_tag(channel);
+    let tag = tag(&checked(channel));
     if attends(&tag) {
         // SAFETY: the tag outlives the call.
         unsafe { pg_sys::LockRelease(&tag, ATTENDING, true) };
@@ -63,11 +67,8 @@ fn attends(tag: &LOCKTAG) -> bool {
     }
 }
 
-fn checked_tag(channel: Option<Text<'_>>) -> LOCKTAG {
-    match Channel::new(channel) {
-        Ok(channel) => tag(&channel),
-        Err(error) => error.raise(),
-    }
+fn checked(channel: Option<Text<'_>>) -> Channel {
+    Channel::new(channel).unwrap_or_else(|error| error.raise())
 }
 
 /// Two channels with one hash only cost needless doorbells.

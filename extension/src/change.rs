@@ -217,7 +217,7 @@ fn send(
     json.extend_from_slice(&plan.table);
     if write(&mut json)? {
         transaction::stamp(&mut json);
-        if publish(&plan.channel, Checked::ByServer(&json))?.is_none() {
+        if publish(&plan.channel, Checked::ByServer(&json), plan.publisher())?.is_none() {
             transaction::count(json.len())?;
         }
     }

@@ -11,6 +11,7 @@ use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
 use crate::channel::Channel;
 use crate::error::Error;
 use crate::event::Log;
+use crate::permission::Publisher;
 use crate::{doorbell, policy, queue, settings};
 
 #[pg_extern(name = "notify_json", volatile, parallel_unsafe, requires = ["rights"])]
@@ -40,11 +41,15 @@ pub(crate) enum Checked<'a> {
 
 fn notify(channel: Option<Text<'_>>, payload: Option<Checked<'_>>) -> Result<Option<i64>, Error> {
     let channel = Channel::new(channel)?;
-    publish(&channel, payload.ok_or(Error::Null("payload"))?)
+    publish(&channel, payload.ok_or(Error::Null("payload"))?, Publisher::caller())
 }
 
-/// Publishes one event. On a durable channel it has an id.
-pub(crate) fn publish(channel: &Channel, payload: Checked<'_>) -> Result<Option<i64>, Error> {
+/// Publishes one event in somebody's name. On a durable channel it has an id.
+pub(crate) fn publish(
+    channel: &Channel,
+    payload: Checked<'_>,
+    publisher: Publisher,
+) -> Result<Option<i64>, Error> {
     // SAFETY: reads shared memory that every backend is attached to.
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Err(Error::Standby);
@@ -54,7 +59,7 @@ pub(crate) fn publish(channel: &Channel, payload: Checked<'_>) -> Result<Option<
         return Err(Error::ParallelWorker);
     }
     loop {
-        let Some(log) = policy::log_of(channel)? else {
+        let Some(log) = policy::log_for(channel, publisher)? else {
             send(channel, payload)?;
             return Ok(None);
         };

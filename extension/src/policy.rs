@@ -1,36 +1,35 @@
-//! Which channels are durable, as this backend knows it.
+//! What the registry says of a channel, as this backend knows it.
 //!
-//! All of `notify_json.channel` is read at once and kept until it changes: its trigger invalidates
-//! the table's relation cache entry, of which every backend is told. A transaction keeps the policy
-//! that its first call found, unless it changes one itself.
+//! All of its tables is read at once and kept until they change: their triggers invalidate the
+//! relation cache entry of `notify_json.channel`, of which every backend is told. Publishing, a
+//! transaction keeps the policies that its first call found, unless it changes one itself.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::ptr::null_mut;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
+use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::channel::Channel;
 use crate::error::Error;
 use crate::event::Log;
+use crate::permission::{self, Publisher, Right};
+use crate::registry::{Registered, Registry, table};
 
-struct Policies {
-    durable: HashSet<Channel>,
-    log: Log,
-}
+/// The registry, and the transaction that read it or has settled for it.
+type Known = (u32, Rc<Registry>);
 
 thread_local! {
-    /// `None`: to be read.
-    static POLICIES: RefCell<Option<Policies>> = const { RefCell::new(None) };
-    /// Whether the table has changed since it was read.
+    /// As last read, and as the current transaction has it. `None`: to be read.
+    static LATEST: RefCell<Option<Known>> = const { RefCell::new(None) };
+    static SETTLED: RefCell<Option<Known>> = const { RefCell::new(None) };
+    /// Whether a table has changed since it was read.
     static STALE: Cell<bool> = const { Cell::new(true) };
     /// The table that was read; invalid where there is none.
     static TABLE: Cell<Oid> = const { Cell::new(Oid::INVALID) };
     /// How often that or attendance has changed.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
-    /// The transaction that has settled for the policies kept, and the last one that changed some.
-    static SETTLED: Cell<u32> = const { Cell::new(0) };
+    /// The last transaction that changed some.
     static CHANGED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -40,49 +39,65 @@ pub(crate) fn watch() {
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(invalidated), Datum::from(0)) };
 }
 
-/// Where to log events of this channel; `None` if it is live.
-pub(crate) fn log_of(channel: &Channel) -> Result<Option<Log>, Error> {
-    refresh()?;
-    Ok(POLICIES.with_borrow(|policies| {
-        let policies = policies.as_ref()?;
-        policies.durable.contains(channel).then_some(policies.log)
-    }))
+/// Where to log events that a role publishes on this channel; `None` if it is live.
+pub(crate) fn log_for(channel: &Channel, publisher: Publisher) -> Result<Option<Log>, Error> {
+    let Some(registry) = settled()? else { return Ok(None) };
+    let Some(registered) = registry.channels.get(channel) else { return Ok(None) };
+    if !registered.allows(publisher.role, Right::Publish) {
+        return Err(permission::deny(Right::Publish, channel, publisher));
+    }
+    Ok(registered.durable.then_some(registry.log))
 }
 
 /// The durable channels that meet a condition.
 pub(crate) fn durable(condition: impl Fn(&Channel) -> bool) -> Result<Vec<Channel>, Error> {
-    refresh()?;
-    Ok(POLICIES.with_borrow(|policies| {
-        let durable = policies.iter().flat_map(|policies| &policies.durable);
-        durable.filter(|channel| condition(channel)).copied().collect()
-    }))
+    let Some(registry) = settled()? else { return Ok(Vec::new()) };
+    let durable = |(channel, registered): &(&Channel, &Registered)| {
+        registered.durable && condition(channel)
+    };
+    Ok(registry.channels.iter().filter(durable).map(|(channel, _)| *channel).collect())
 }
 
-/// Reads the policies if they are to be read, once for a transaction that changes none.
-fn refresh() -> Result<(), Error> {
+/// The policies that the current transaction keeps. `None` without the extension.
+fn settled() -> Result<Option<Rc<Registry>>, Error> {
     let transaction = transaction();
-    let changed = CHANGED.get();
-    if SETTLED.get() != transaction {
-        // SAFETY: in a transaction this may run anywhere.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
-        // Whether the one that changed policies has kept them does not matter here.
-        if STALE.get() || changed == SETTLED.get() {
-            forget();
+    if CHANGED.get() != transaction {
+        let kept = SETTLED.with_borrow(|settled| match settled {
+            Some((since, registry)) if *since == transaction => Some(registry.clone()),
+            _ => None,
+        });
+        if kept.is_some() {
+            return Ok(kept);
         }
-    } else if STALE.get() && changed == transaction {
-        forget();
     }
-    if POLICIES.with_borrow(Option::is_none) {
-        let policies = load()?;
-        POLICIES.set(policies);
+    let registry = latest()?;
+    SETTLED.set(registry.clone().map(|registry| (transaction, registry)));
+    Ok(registry)
+}
+
+/// The policies as they are now. `None` without the extension.
+pub(crate) fn latest() -> Result<Option<Rc<Registry>>, Error> {
+    let transaction = transaction();
+    // SAFETY: in a transaction this may run anywhere.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    let kept = LATEST.with_borrow(|latest| match latest {
+        // Whether a transaction that changed policies has kept them does not matter here.
+        Some((since, _)) if *since != transaction && *since == CHANGED.get() => None,
+        Some((_, registry)) if !STALE.get() => Some(registry.clone()),
+        _ => None,
+    });
+    if kept.is_some() {
+        return Ok(kept);
     }
-    SETTLED.set(transaction);
-    Ok(())
+    let registry = load()?.map(Rc::new);
+    LATEST.set(registry.clone().map(|registry| (transaction, registry)));
+    Ok(registry)
 }
 
 /// Has everything read again at the next call.
 pub(crate) fn forget() {
-    POLICIES.set(None);
+    LATEST.set(None);
+    SETTLED.set(None);
 }
 
 /// A number that grows when a session may have begun to attend a channel.
@@ -109,7 +124,7 @@ pub(crate) fn announce() {
     unsafe { pg_sys::SendSharedInvalidMessages(&message, 1) };
 }
 
-/// The trigger on `notify_json.channel`.
+/// The trigger on the tables of the registry.
 #[pg_extern(sql = false)]
 fn channel_changed() {
     CHANGED.set(transaction());
@@ -141,24 +156,15 @@ pub(crate) fn transaction() -> u32 {
     }
 }
 
-/// The schema of the extension and its table of channels.
-fn table() -> (Oid, Oid) {
-    // SAFETY: static, NUL-terminated names.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"notify_json".as_ptr(), true);
-        (schema, pg_sys::get_relname_relid(c"channel".as_ptr(), schema))
-    }
-}
-
-/// Reads the table, whatever role asks. `None` where there is none.
-fn load() -> Result<Option<Policies>, Error> {
+/// Reads the registry. `None` where there is none.
+fn load() -> Result<Option<Registry>, Error> {
     let (schema, table) = table();
     // Where it is missing the next call looks again: nobody tells of a table to come.
     TABLE.set(table);
     if table == Oid::INVALID {
         return Ok(None);
     }
-    // SAFETY: the relation stays open to the end of the scan, or to that of the transaction if an
+    // SAFETY: the relation stays open until it was read, or to the end of the transaction if an
     // error comes.
     unsafe {
         let relation = pg_sys::try_table_open(table, pg_sys::AccessShareLock as i32);
@@ -166,50 +172,8 @@ fn load() -> Result<Option<Policies>, Error> {
             return Ok(None);
         }
         STALE.set(false);
-        let policies = scan(relation, Log::find(schema)?);
+        let registry = Registry::read(relation, schema);
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
-        policies.map(Some)
+        registry.map(Some)
     }
-}
-
-/// # Safety
-/// `relation` must be open.
-unsafe fn scan(relation: pg_sys::Relation, mut log: Log) -> Result<Policies, Error> {
-    let mut durable = HashSet::new();
-    let mut retention = 0;
-    // SAFETY: the tuples live until the next one is asked for. Without a snapshot
-    // systable_beginscan takes a new one, at any level of isolation.
-    unsafe {
-        let descriptor = (*relation).rd_att;
-        if (*descriptor).natts as usize != COLUMNS {
-            return Err(Error::Version { table: "notify_json.channel" });
-        }
-        let scan =
-            pg_sys::systable_beginscan(relation, Oid::INVALID, false, null_mut(), 0, null_mut());
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let (mut values, mut nulls) = ([Datum::from(0); COLUMNS], [false; COLUMNS]);
-            pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            let [name, is_durable, kept, _] = values;
-            if bool::from_datum(is_durable, false) == Some(true) {
-                durable.extend(<&[u8]>::from_datum(name, false).map(Channel::of));
-                retention = retention.max(microseconds(&*kept.cast_mut_ptr()));
-            }
-        }
-        pg_sys::systable_endscan(scan);
-    }
-    log.fill_for(retention / 8);
-    Ok(Policies { durable, log })
-}
-
-/// `name`, `durable`, `retention`, `created_at`.
-const COLUMNS: usize = 4;
-
-/// As the server compares intervals: a month has 30 days.
-fn microseconds(interval: &pg_sys::Interval) -> i64 {
-    let days = i64::from(interval.month) * 30 + i64::from(interval.day);
-    interval.time.saturating_add(days.saturating_mul(86_400_000_000))
 }

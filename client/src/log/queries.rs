@@ -16,8 +16,7 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// An error of a call of one of the functions.
 pub(super) fn refused(text: &str, error: tokio_postgres::Error) -> Error {
-    let needs = "USAGE on schema notify_json and EXECUTE on its functions attend, claim, renew, \
-                 release, read, start, start_after, missed, ack_position and prune";
+    let needs = "the right to consume the channel, by notify_json.grant_consume(channel, role)";
     Error::call(text, needs, error)
 }
 

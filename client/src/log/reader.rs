@@ -366,7 +366,7 @@ async fn prune_now_and_then(config: &ListenerConfig) -> Infallible {
         beats.tick().await;
         match prune(config).await {
             Ok(removed) => tracing::debug!(removed, "pruned"),
-            Err(error) => tracing::debug!(error = &error as &dyn StdError, "not pruned"),
+            Err(error) => tracing::warn!(error = &error as &dyn StdError, "not pruned"),
         }
     }
 }

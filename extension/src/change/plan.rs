@@ -8,11 +8,12 @@ use std::rc::Rc;
 use pgrx::pg_sys::{Datum, MemoryContext, Oid, Relation, Trigger};
 use pgrx::{PgTupleDesc, pg_guard, pg_sys};
 
-use super::catalog::{key_columns, listed_columns, table_name, watched_table};
+use super::catalog::{key_columns, listed_columns, table_name, vouching_owner, watched};
 use super::compare::Storage;
 use super::value::{Writer, quote};
 use crate::channel::Channel;
 use crate::error::Error;
+use crate::permission::Publisher;
 
 /// A trigger of `watch()`.
 pub(super) struct Plan {
@@ -28,6 +29,8 @@ pub(super) struct Plan {
     pub(super) width: usize,
     /// The table of the trigger, and the one that was watched.
     tables: [Oid; 2],
+    /// Of the latter, if the trigger publishes in its name.
+    owner: Option<Oid>,
     _context: Context,
 }
 
@@ -78,6 +81,14 @@ unsafe extern "C-unwind" fn schema_changed(_argument: Datum, _cache: i32, _hash:
 }
 
 impl Plan {
+    /// In whose name changes are published: whoever makes them needs no right.
+    pub(super) fn publisher(&self) -> Publisher {
+        match self.owner {
+            Some(role) => Publisher { role, table: self.tables[1] },
+            None => Publisher::caller(),
+        }
+    }
+
     /// # Safety
     /// `trigger` must be one of `relation`, which must be open.
     pub(super) unsafe fn of(
@@ -114,7 +125,7 @@ impl Plan {
         let has = |option: &str| options.split(|b| *b == b' ').any(|o| o == option.as_bytes());
         // SAFETY: as above.
         unsafe {
-            let watched = watched_table(trigger, relation);
+            let (original, watched) = watched(trigger, relation);
             let listed =
                 has("columns").then(|| listed_columns(watched, (*trigger).tgfoid, channel));
             let context = Context::new();
@@ -137,9 +148,12 @@ impl Plan {
                     storage: Storage { by_value: attribute.attbyval, length: attribute.attlen },
                 });
             }
-            let key = key_columns(relation).and_then(|key| {
-                let place = |number: &i16| {
-                    columns.iter().position(|column| column.index + 1 == *number as usize)
+            // The key of a partition could be that of a row in another one, too.
+            let key = key_columns(watched).and_then(|key| {
+                let place = |name: &Vec<u8>| {
+                    let mut quoted = Vec::new();
+                    quote(name, &mut quoted);
+                    columns.iter().position(|column| column.name == quoted)
                 };
                 key.iter().map(place).collect()
             });
@@ -154,6 +168,7 @@ impl Plan {
                 key,
                 width: descriptor.len(),
                 tables: [(*relation).rd_id, watched],
+                owner: vouching_owner(original, watched, channel),
                 _context: context,
             })
         }

@@ -37,8 +37,13 @@ const OVERHEAD_BYTES: usize = 100;
 
 /// Called once, when the library is loaded.
 pub(super) fn watch() {
-    // SAFETY: the callback is static.
-    unsafe { pg_sys::RegisterSubXactCallback(Some(at_savepoint), std::ptr::null_mut()) };
+    // SAFETY: the callback is static. A transaction is at level 1, its savepoints above it.
+    let level = unsafe {
+        pg_sys::RegisterSubXactCallback(Some(at_savepoint), std::ptr::null_mut());
+        pg_sys::GetCurrentTransactionNestLevel()
+    };
+    // Savepoints from before the first event of a session, which is what the library is loaded for.
+    SAVEPOINTS.set(vec![0; usize::try_from(level - 1).unwrap_or(0)]);
 }
 
 fn progress() -> Progress {

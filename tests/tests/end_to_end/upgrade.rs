@@ -15,7 +15,8 @@ WITH member AS (
     WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
         AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'notify_json')
 ), relation AS (
-    SELECT * FROM pg_class WHERE relnamespace = 'notify_json'::regnamespace
+    SELECT * FROM pg_class
+    WHERE relnamespace IN ('notify_json'::regnamespace, 'notify_json_unchecked'::regnamespace)
 ), line AS (
     SELECT format('%s: member, comment %L, acl at creation %s',
         pg_describe_object(classid, objid, objsubid),
@@ -31,7 +32,7 @@ WITH member AS (
     UNION ALL
     SELECT format('schema %s, owner %s, acl %s', nspname, nspowner::regrole,
         (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(nspacl) AS acl))
-    FROM pg_namespace WHERE nspname = 'notify_json'
+    FROM pg_namespace WHERE nspname IN ('notify_json', 'notify_json_unchecked')
     UNION ALL
     SELECT format('relation %s, kind %s, owner %s, options %s, row security %s, bound %s, acl %s',
         relname, relkind, relowner::regrole, reloptions, relrowsecurity,
@@ -155,4 +156,51 @@ async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
         assert_eq!(change["new"], serde_json::json!({"id": 1, "state": "packed"}));
         assert_eq!(rest.len(), 3);
     }
+}
+
+#[tokio::test]
+async fn an_update_lets_those_go_on_who_could_before() {
+    let database = database("rights_upgrader").await;
+    let owner = database.connect().await;
+    run(&owner, "CREATE EXTENSION notify_json VERSION '0.1.0'").await;
+    run(&owner, LIVE_DATA).await;
+    let names = ["upgraded_reader", "upgraded_fetcher", "upgraded_creator", "upgraded_other"];
+    for name in names {
+        let role = format!("CREATE ROLE {name} LOGIN; GRANT INSERT ON parcel TO {name}");
+        Database::at(database.url().replace("rights_upgrader@", "postgres@")).execute(&role).await;
+    }
+    let grants = "GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
+                  GRANT EXECUTE ON FUNCTION notify_json.start, notify_json.read TO upgraded_reader;
+                  GRANT EXECUTE ON FUNCTION notify_json.fetch TO upgraded_fetcher;
+                  GRANT EXECUTE ON FUNCTION notify_json.create_channel TO upgraded_creator";
+    run(&owner, grants).await;
+    run(&owner, "ALTER EXTENSION notify_json UPDATE").await;
+    let rights = "SELECT concat_ws(' ', channel, role, is_owner, publish, consume)
+                  FROM notify_json.channel_rights ORDER BY 1";
+    let rows = owner.query(rights, &[]).await.unwrap();
+    let rights: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let expected = [
+        "orders public f t f",
+        "orders rights_upgrader t t t",
+        "orders upgraded_fetcher f f t",
+        "orders upgraded_reader f f t",
+    ];
+    assert_eq!(rights, expected);
+    for (name, key) in names.into_iter().zip(1..) {
+        let client = Database::at(database.url().replace("rights_upgrader@", &format!("{name}@")));
+        let client = client.connect().await;
+        run(&client, "SELECT notify_json('orders', '0')").await;
+        run(&client, &format!("INSERT INTO parcel VALUES ({key})")).await;
+        let reads = client.batch_execute("SELECT notify_json.fetch('c', 'orders')").await;
+        assert_eq!(reads.is_ok(), key <= 2, "{name}: {reads:?}");
+        let creates = client.batch_execute("SELECT notify_json.create_channel('new')").await;
+        assert_eq!(creates.is_ok(), key == 3, "{name}: {creates:?}");
+    }
+    run(&owner, "SELECT notify_json.revoke_publish('orders', 'public')").await;
+    // Now in the name of the table's owner, whose triggers the update has signed.
+    let other = Database::at(database.url().replace("rights_upgrader@", "upgraded_other@"));
+    let other = other.connect().await;
+    run(&other, "INSERT INTO parcel VALUES (7)").await;
+    let error = other.batch_execute("SELECT notify_json('orders', '0')").await;
+    assert_eq!(error.expect_err("it was revoked").code().unwrap().code(), "42501");
 }

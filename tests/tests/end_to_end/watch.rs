@@ -6,6 +6,7 @@ mod limits;
 mod names;
 mod operations;
 mod partitions;
+mod replication;
 mod rights;
 mod statements;
 mod typed;

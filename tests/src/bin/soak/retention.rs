@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 /// A simulated hour; events are kept for six.
 const HOUR: Duration = Duration::from_millis(250);
 const TICKS_AN_HOUR: u32 = 5;
-const EVENTS_A_TICK: i64 = 1_000;
+const EVENTS_A_TICK: i64 = 250;
 
 /// What there is to keep, but for an hour. Where the machine stalled there is less.
 const STEADY: i64 = 5 * TICKS_AN_HOUR as i64 * EVENTS_A_TICK;

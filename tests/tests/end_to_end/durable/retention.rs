@@ -235,6 +235,23 @@ async fn counting_holds_up_nobody() {
     }
 }
 
+/// In SQL a consumer looks at its count between fetch() and ack(); what comes later must stay.
+#[tokio::test]
+async fn what_is_lost_after_a_fetch_is_told_after_the_next() {
+    let client = database().await.connect().await;
+    publish_past(&client, "d", 10, "8 days").await;
+    let fetch = "SELECT id FROM notify_json.fetch('c', 'd', 3)";
+    assert_eq!(column::<i64>(&client, fetch).await, [1, 2, 3]);
+    assert_eq!(prune(&client).await, 10);
+    run(&client, "SELECT notify_json.ack('c', 'd', 3)").await;
+    assert_eq!(skipped(&client).await, [("c".to_owned(), 10)]);
+    let id = publish(&client, "11").await;
+    assert_eq!(column::<i64>(&client, fetch).await, [id]);
+    assert_eq!(skipped(&client).await, [("c".to_owned(), 10)]);
+    run(&client, &format!("SELECT notify_json.ack('c', 'd', {id})")).await;
+    assert_eq!(skipped(&client).await, [("c".to_owned(), 0)]);
+}
+
 #[tokio::test]
 async fn a_call_empties_one_leaf() {
     let client = database().await.connect().await;

@@ -1,4 +1,4 @@
-//! Who may do what: anybody may publish, all else is for those whom the owner lets.
+//! What the objects of the extension allow whom. Rights on channels have tests of their own.
 
 use notify_json_tests::{Database, Server};
 use tokio_postgres::Client;
@@ -27,21 +27,33 @@ async fn denied(client: &Client, sql: &str) {
     assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
 }
 
+/// What everybody may call: it checks rights on channels, or works with the caller's alone.
+const FOR_EVERYBODY: &str = "ack ack_position alter_channel attend check_name check_publisher \
+    check_watch claim create_trigger drop_channel drop_consumer fetch grant_consume grant_publish \
+    leave may_consume may_publish missed prune read release renew revoke_consume revoke_publish \
+    row_changed running_since seek seek set_owner start start_after trigger_condition unwatch watch";
+
 #[tokio::test]
-async fn the_least_of_roles_publishes_and_does_nothing_else() {
+async fn the_least_of_roles_reaches_no_table() {
     let database = database().await;
     let (role, client) = least(&database).await;
-    assert_eq!(publish(&client, "1").await, 1);
+    run(&client, "SELECT notify_json('live', '1')").await;
     for sql in [
+        "SELECT notify_json('d', '1')",
         "SELECT notify_json.create_channel('mine')",
         "SELECT notify_json.attend('d')",
         "SELECT * FROM notify_json.fetch('c', 'd')",
+        "SELECT * FROM notify_json_unchecked.fetch('c', 'd')",
         "SELECT * FROM notify_json.event",
         "INSERT INTO notify_json.event (slot, channel, payload) VALUES (0, 'd', '1')",
-        "TABLE notify_json.consumers",
+        "TABLE notify_json.unacked",
         "SELECT nextval('notify_json.event_id')",
     ] {
         denied(&client, sql).await;
+    }
+    for view in ["channels", "consumers", "channel_rights"] {
+        let count = format!("SELECT count(*) FROM notify_json.{view}");
+        assert_eq!(value::<i64>(&client, &count).await, 0, "{view}");
     }
     let owner = database.connect().await;
     let relations = format!(
@@ -49,23 +61,34 @@ async fn the_least_of_roles_publishes_and_does_nothing_else() {
          AND relkind NOT IN ('i', 'I') AND (
              relkind <> 'S' AND has_table_privilege('{role}', oid,
                  'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-             OR relkind = 'S' AND has_sequence_privilege('{role}', oid, 'SELECT, UPDATE, USAGE'))"
+             OR relkind = 'S' AND has_sequence_privilege('{role}', oid, 'SELECT, UPDATE, USAGE'))
+         ORDER BY relname"
     );
-    assert_eq!(column::<String>(&owner, &relations).await, [] as [&str; 0]);
+    let views = ["channel_rights", "channels", "consumers", "watch_trigger", "watched"];
+    assert_eq!(column::<String>(&owner, &relations).await, views);
     let functions = format!(
-        "SELECT proname::text FROM pg_proc WHERE pronamespace = 'notify_json'::regnamespace
-         AND has_function_privilege('{role}', oid, 'EXECUTE')"
+        "SELECT proname::text FROM pg_proc WHERE has_function_privilege('{role}', oid, 'EXECUTE')
+             AND pronamespace IN ('notify_json'::regnamespace, 'notify_json_unchecked'::regnamespace)
+         ORDER BY proname COLLATE \"C\""
     );
-    assert_eq!(column::<String>(&owner, &functions).await, ["running_since"]);
+    let expected: Vec<&str> = FOR_EVERYBODY.split_whitespace().collect();
+    assert_eq!(column::<String>(&owner, &functions).await, expected);
 }
 
 #[tokio::test]
-async fn functions_with_the_owners_rights_choose_their_search_path() {
+async fn what_a_function_names_was_found_when_it_was_created_or_on_its_own_path() {
     let client = database().await.connect().await;
-    let loose = "SELECT proname::text FROM pg_proc
-                 WHERE pronamespace = 'notify_json'::regnamespace AND prosecdef
+    let loose = "SELECT format('%s', proc.oid::regprocedure) FROM pg_depend
+                 JOIN pg_proc AS proc ON proc.oid = objid JOIN pg_language ON pg_language.oid = prolang
+                 WHERE deptype = 'e' AND classid = 'pg_proc'::regclass
+                     AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'notify_json')
+                     AND (prosecdef OR lanname NOT IN ('c', 'internal')) AND prosqlbody IS NULL
                      AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)";
     assert_eq!(column::<String>(&client, loose).await, [] as [&str; 0]);
+    let reachable = "SELECT format('%s', oid::regprocedure) FROM pg_proc
+                     WHERE pronamespace = 'notify_json'::regnamespace AND prosecdef
+                         AND proname NOT IN ('deny', 'running_since')";
+    assert_eq!(column::<String>(&client, reachable).await, [] as [&str; 0]);
 }
 
 #[tokio::test]
@@ -97,9 +120,7 @@ async fn the_owner_of_a_database_needs_no_superuser() {
          TABLE notify_json.worker;
          INSERT INTO notify_json.channel (name, durable) VALUES ('e', true);
          DELETE FROM notify_json.channel WHERE name = 'e';
-         GRANT USAGE ON SCHEMA notify_json TO reader_{name};
-         GRANT EXECUTE ON FUNCTION notify_json.start, notify_json.read TO reader_{name};
-         GRANT SELECT ON notify_json.consumers TO reader_{name};"
+         SELECT notify_json.grant_consume('d', 'reader_{name}');"
     );
     // One transaction each: what is not committed cannot be fetched.
     for sql in sql.split_inclusive(';') {
@@ -116,7 +137,7 @@ async fn the_owner_of_a_database_needs_no_superuser() {
     let mut position = Reader::start(&reader, "earliest").await;
     assert_eq!(position.drain(&reader, 10).await, ["1"]);
     run(&reader, "TABLE notify_json.consumers").await;
-    denied(&reader, "SELECT notify_json.fetch('c', 'd')").await;
+    denied(&reader, "SELECT notify_json.alter_channel('d', retention => '1 hour')").await;
     denied(&reader, "TABLE notify_json.event").await;
 }
 

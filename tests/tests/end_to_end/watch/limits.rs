@@ -30,6 +30,19 @@ async fn a_transaction_on_a_live_channel_is_limited() {
 }
 
 #[tokio::test]
+async fn a_savepoint_from_before_the_first_event_of_a_session_is_one_too() {
+    let case = Case::with(&format!("{TABLE} SELECT notify_json.watch('t', 'live')")).await;
+    case.database
+        .execute(
+            "SET notify_json.max_transaction_bytes = '4MB';
+             BEGIN; SAVEPOINT s; SAVEPOINT t; UPDATE t SET a = 'y' WHERE id < 9000; ROLLBACK TO t;
+             UPDATE t SET a = 'y' WHERE id < 9000; ROLLBACK TO s;
+             UPDATE t SET a = 'y' WHERE id < 9000; COMMIT",
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn a_statement_is_limited_as_a_message_is() {
     for channel in ["live", "d"] {
         let watch = format!("SELECT notify_json.watch('t', '{channel}', per => 'statement')");

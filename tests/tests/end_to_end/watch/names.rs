@@ -59,10 +59,11 @@ async fn the_extension_is_not_dropped_from_under_a_table() {
 }
 
 /// What breaks whatever is put together from text.
-const HOSTILE: [&str; 5] = [
+const HOSTILE: [&str; 6] = [
     r#"a'b"c\"#,
     "a\nb; DROP TABLE t --",
     "$$ $1 %I %s",
+    " FOR EACH ROW WHEN (",
     ") EXECUTE FUNCTION notify_json.row_changed(",
     "ääääääääääääääääääääääääääääää_63",
 ];
@@ -125,6 +126,20 @@ async fn hostile_names() {
             ))
             .await;
         }
+    }
+}
+
+#[tokio::test]
+async fn the_view_is_the_same_whatever_is_set() {
+    let case = Case::with(
+        r#"CREATE TABLE "T""." ("A" integer); SELECT notify_json.watch('"T""."', 'a\b',
+            operations => '{insert}', condition => 'NEW."A" > 0')"#,
+    )
+    .await;
+    for setting in ["standard_conforming_strings = off", "quote_all_identifiers = on"] {
+        case.run(&format!("SET {setting}")).await;
+        let condition: String = case.value("SELECT condition FROM notify_json.watched").await;
+        assert_eq!(condition, r#"(new."A" > 0)"#, "{setting}");
     }
 }
 

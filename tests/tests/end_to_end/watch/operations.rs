@@ -204,6 +204,31 @@ async fn triggers_and_cascades_are_seen_as_they_end_up() {
 }
 
 #[tokio::test]
+async fn what_another_trigger_does_to_a_row_comes_after_what_it_does_it_for() {
+    for per in ["row", "statement"] {
+        let case = Case::with(&format!(
+            r#"CREATE TABLE t (id integer PRIMARY KEY, next integer REFERENCES t ON UPDATE CASCADE);
+               CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN UPDATE t SET id = id + 1 WHERE id = 1; RETURN NULL; END $$;
+               CREATE TRIGGER "000" AFTER INSERT ON t
+                    FOR EACH {per} EXECUTE FUNCTION again();
+               SELECT notify_json.watch('t', 'd', per => '{per}');
+               INSERT INTO t VALUES (1, 1)"#
+        ))
+        .await;
+        let rows: String = case
+            .value(
+                "SELECT string_agg((row->'new')::text, ' ' ORDER BY id, number)
+                 FROM notify_json.event CROSS JOIN LATERAL json_array_elements(coalesce(
+                    payload->'rows', json_build_array(payload))) WITH ORDINALITY AS e(row, number)",
+            )
+            .await;
+        let expected = r#"{"id":1,"next":1} {"id":2,"next":1} {"id":2,"next":2}"#;
+        assert_eq!(rows, expected, "{per}");
+    }
+}
+
+#[tokio::test]
 async fn a_replica_sends_only_if_it_is_to() {
     let mut case = case("").await;
     case.gives("SET session_replication_role = replica; INSERT INTO t VALUES (1, 'x')", &[]).await;
@@ -216,6 +241,18 @@ async fn a_replica_sends_only_if_it_is_to() {
         assert!(case.value::<bool>("SELECT always FROM notify_json.watched").await);
         case.run("SELECT notify_json.unwatch('t')").await;
     }
+}
+
+#[tokio::test]
+async fn a_table_whose_triggers_are_disabled_sends_nothing_and_is_shown_so() {
+    let mut case = case(", columns => '{id}'").await;
+    let enabled = "SELECT enabled FROM notify_json.watched";
+    assert!(case.value::<bool>(enabled).await);
+    case.gives("ALTER TABLE t DISABLE TRIGGER USER; INSERT INTO t VALUES (1, 'x')", &[]).await;
+    assert!(!case.value::<bool>(enabled).await);
+    case.run("ALTER TABLE t ENABLE TRIGGER USER; DELETE FROM t").await;
+    assert_eq!(case.events().await.len(), 1);
+    assert!(case.value::<bool>(enabled).await);
 }
 
 #[tokio::test]

@@ -86,6 +86,22 @@ async fn a_partition_is_watched_and_unwatched_with_its_table() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_watched_by_itself_stands_in_the_way() {
+    let case = Case::with(
+        "CREATE TABLE p (id integer) PARTITION BY RANGE (id);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (id);
+         CREATE TABLE p1_1 PARTITION OF p1 FOR VALUES FROM (0) TO (5);
+         SELECT notify_json.watch('p1_1', 'd')",
+    )
+    .await;
+    let message = "public.p1_1 is already watched on channel \"d\"";
+    case.fails("SELECT notify_json.watch('p', 'd')", "42710", message).await;
+    case.run("SELECT notify_json.watch('p', 'e')").await;
+    // What names the partition itself is seen by its own trigger alone.
+    case.run("SELECT notify_json.watch('p', 'd', per => 'statement')").await;
+}
+
+#[tokio::test]
 async fn a_replica_sends_changes_of_partitions_too() {
     let mut case = Case::with(TABLES).await;
     case.run(
@@ -96,6 +112,36 @@ async fn a_replica_sends_changes_of_partitions_too() {
     )
     .await;
     assert_eq!(case.events().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_key_is_the_tables_and_not_a_partitions() {
+    let mut case = Case::with(
+        "CREATE TABLE p (a integer, id integer) PARTITION BY LIST (a);
+         CREATE TABLE p1 PARTITION OF p (PRIMARY KEY (id)) FOR VALUES IN (1);
+         CREATE TABLE p2 (id integer PRIMARY KEY, a integer NOT NULL);
+         ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2);
+         SELECT notify_json.watch('p', 'd')",
+    )
+    .await;
+    case.gives(
+        "INSERT INTO p VALUES (1, 1), (2, 1)",
+        &[
+            r#"{"op":"insert","table":"public.p","key":null,"new":{"a":1,"id":1}}"#,
+            r#"{"op":"insert","table":"public.p","key":null,"new":{"id":1,"a":2}}"#,
+        ],
+    )
+    .await;
+    case.run(
+        "ALTER TABLE p1 DROP CONSTRAINT p1_pkey; ALTER TABLE p2 DROP CONSTRAINT p2_pkey;
+         ALTER TABLE p ADD PRIMARY KEY (a, id)",
+    )
+    .await;
+    case.gives(
+        "INSERT INTO p2 VALUES (2, 2)",
+        &[r#"{"op":"insert","table":"public.p","key":{"a":2,"id":2},"new":{"id":2,"a":2}}"#],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -164,6 +210,22 @@ async fn a_child_is_a_table_of_its_own() {
             r#"{"op":"update","table":"public.parent","key":null,"changed":["id"],"new":{"id":8}}"#,
             r#"{"op":"update","table":"public.child","key":null,"changed":["id"],"new":{"id":3,"more":2}}"#,
         ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_statement_on_a_parent_has_the_rows_of_its_children() {
+    let mut case = Case::with(
+        "CREATE TABLE parent (id integer PRIMARY KEY);
+         CREATE TABLE child (more integer) INHERITS (parent);
+         SELECT notify_json.watch('parent', 'd', per => 'statement')",
+    )
+    .await;
+    case.gives("INSERT INTO child VALUES (1, 2)", &[]).await;
+    case.gives(
+        "DELETE FROM parent",
+        &[r#"{"op":"delete","table":"public.parent","rows":[{"key":{"id":1},"old":{"id":1}}]}"#],
     )
     .await;
 }
