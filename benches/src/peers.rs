@@ -11,9 +11,10 @@ pub(crate) mod select;
 pub(crate) mod shared;
 
 use std::ops::ControlFlow;
+use std::process::Command;
 
 use futures_util::future::BoxFuture;
-use notify_json_tests::Database;
+use notify_json_tests::{Database, project};
 
 use crate::figures::{Candidate, Role};
 use by_hand::ByHand;
@@ -73,6 +74,17 @@ pub(crate) type Seen<'a> = &'a mut (dyn FnMut(&str) -> ControlFlow<()> + Send);
 pub(crate) trait Receiver: Send {
     /// Receives until `seen` breaks.
     fn receive<'a>(&'a mut self, seen: Seen<'a>) -> BoxFuture<'a, ()>;
+}
+
+/// Runs one of the project's scripts; what it prints, or the last line of its complaint.
+fn script(name: &str) -> Result<String, String> {
+    let output = Command::new(project().join("scripts").join(name)).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr).lines().last().unwrap_or_default().to_owned()),
+    }
 }
 
 /// Where the consumer of a log begins.

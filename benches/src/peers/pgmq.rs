@@ -1,18 +1,16 @@
-//! pgmq, whose SQL comes with its crate; called through tokio-postgres. A consumer reads a thousand
-//! messages, which hides them for a while, and deletes them.
+//! pgmq, of the SQL that its Python client brings along. A consumer reads a thousand messages, which
+//! hides them for a while, and deletes them.
 
 use futures_util::future::BoxFuture;
 use notify_json_tests::Database;
-use pgmq::PGMQueueExt;
 use tokio_postgres::{Client, Statement};
 
-use super::{CHANNEL, PAGE, Receiver, Seen, Start};
+use super::{CHANNEL, PAGE, Receiver, Seen, Start, script};
 
-/// Installs it; says why if it refuses.
+/// Installs it; says why if it cannot be had.
 pub(crate) async fn install(database: &Database) -> Result<(), String> {
-    let refused = |error| format!("pgmq was not measured: {error}");
-    let pgmq = PGMQueueExt::new(database.url().to_owned(), 1).await.map_err(refused)?;
-    pgmq.install_sql_from_embedded().await.map_err(refused)?;
+    let path = script("pgmq-sql.sh").map_err(|why| format!("pgmq was not measured: {why}"))?;
+    database.execute(&std::fs::read_to_string(path).expect("it was just written")).await;
     database.execute(&format!("SELECT pgmq.create('{CHANNEL}')")).await;
     Ok(())
 }

@@ -1,16 +1,15 @@
 //! PgQ, of Debian's package. A consumer reads batch after batch, from tick to tick; somebody has to
 //! tick, and here a connection of the bench does.
 
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use notify_json_tests::{Database, project};
+use notify_json_tests::Database;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 use tokio_postgres::{Client, Statement};
 
-use super::{CHANNEL, Receiver, Seen, Start};
+use super::{CHANNEL, Receiver, Seen, Start, script};
 
 /// How often there may be a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +22,7 @@ pub(crate) enum Ticks {
 
 /// Installs it; says why if it cannot be had.
 pub(crate) async fn install(database: &Database) -> Result<(), String> {
-    let script = Command::new(project().join("scripts/private-pgq.sh")).output();
-    let output = script.expect("it is there");
-    if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "PgQ was not measured: {}",
-            reason.trim().lines().last().unwrap_or_default()
-        ));
-    }
+    script("private-pgq.sh").map_err(|why| format!("PgQ was not measured: {why}"))?;
     database.execute("CREATE EXTENSION pgq").await;
     database.execute(&format!("SELECT pgq.create_queue('{CHANNEL}')")).await;
     Ok(())
