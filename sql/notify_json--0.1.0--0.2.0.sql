@@ -752,6 +752,32 @@ COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
 'reader may publish or consume.';
 
+CREATE FUNCTION notify_json.late(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT found.id, found.published_at, found.payload
+    FROM pg_snapshot_xip(late.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = late.channel
+            AND event.id > late.after
+            AND event.id <= late.floor
+        ORDER BY event.id LIMIT late.max_events
+    ) AS found
+    WHERE pg_visible_in_snapshot(xip.xid, late.till)
+    ORDER BY id LIMIT late.max_events;
+END $$;
+
+COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+'The next events of transactions that were in progress when a window began.';
+
 CREATE OR REPLACE FUNCTION notify_json.page(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
@@ -768,19 +794,52 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     )
     UNION ALL
     SELECT late.id, late.published_at, late.payload
-    FROM pg_snapshot_xip(page.seen) AS xip(xid)
-    CROSS JOIN LATERAL (
-        SELECT event.id, event.published_at, event.payload
-        FROM notify_json.event
-        WHERE event.xid = xip.xid
-            AND event.channel = page.channel
-            AND event.id > page.after
-            AND event.id <= page.floor
-        ORDER BY event.id LIMIT page.max_events
-    ) AS late
-    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    FROM notify_json.late(
+        page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
+    WHERE page.after < page.floor
+        AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
     ORDER BY id LIMIT page.max_events;
 END;
+
+CREATE OR REPLACE FUNCTION notify_json.next_window(previous text) RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    seen pg_snapshot := pg_current_snapshot();
+    seen_xmax bigint := pg_snapshot_xmax(seen)::text;
+    last bigint;
+    floor bigint;
+    xmax bigint;
+    in_progress text;
+BEGIN
+    PERFORM notify_json.check_window(previous);
+    -- In this order: after the snapshot, so that what it sees has no later id, and before xmax, so
+    -- that whoever gets an xid from there on draws later ids. The function reads the sequence under
+    -- its lock; a plain SELECT now and then sees a value of the future.
+    last := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
+    floor := last;
+    xmax := notify_json.next_xid()::text;
+    -- Many xids are behind an old snapshot, or were given to subtransactions. Rather than to list
+    -- them all, the next window starts to read where this one does.
+    IF xmax - seen_xmax > 1000 THEN
+        floor := split_part(previous, ';', 4);
+        xmax := pg_snapshot_xmax(split_part(previous, ';', 3)::pg_snapshot)::text;
+    END IF;
+    xmax := greatest(xmax, seen_xmax);
+    IF xmax > pg_snapshot_xmin(seen)::text::bigint THEN
+        -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
+        SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
+            SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
+            UNION
+            SELECT generate_series(seen_xmax, xmax - 1)
+            UNION
+            SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
+            WHERE own < xmax
+        ) AS listed(xid);
+    END IF;
+    RETURN format('%s;%s;%s:%s:%s;%s;%s',
+        split_part(previous, ';', 3), split_part(previous, ';', 4),
+        pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
+END $$;
 
 DROP FUNCTION notify_json.check_watch(regclass, text[], text[], text, text);
 
@@ -956,6 +1015,94 @@ BEGIN
             '!' || made.name);
     END LOOP;
 END $$;
+
+CREATE OR REPLACE FUNCTION notify_json_unchecked.read(
+    channel text, in_window text, after bigint,
+    max_events integer, max_bytes bigint, max_event_bytes bigint
+) RETURNS TABLE ("window" text, id bigint, published_at timestamptz, bytes bigint, payload text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+-- By index, whatever the statistics say.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    is_new boolean := false;
+    seen pg_snapshot;
+    floor bigint;
+    till pg_snapshot;
+    last bigint;
+BEGIN
+    PERFORM notify_json.check_window(in_window);
+    IF after IS NULL OR max_events IS NULL OR max_bytes IS NULL OR max_event_bytes IS NULL
+        OR after < 0 OR max_events < 1
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'bad argument of read()',
+            DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
+            HINT = 'Take window and after from start() or claim().';
+    END IF;
+    PERFORM notify_json.check_durable(read.channel);
+    LOOP
+        seen := split_part(in_window, ';', 1);
+        floor := split_part(in_window, ';', 2);
+        till := split_part(in_window, ';', 3);
+        last := split_part(in_window, ';', 5);
+        -- The second condition costs more, and is only for what the first leaves open.
+        IF pg_snapshot_xmax(till) > pg_snapshot_xmin(pg_current_snapshot())
+            AND NOT is_new AND NOT notify_json.includes(pg_current_snapshot(), till)
+        THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = 'window lies in the future',
+                DETAIL = 'It was opened after this transaction''s snapshot, or on another server.',
+                HINT = 'Read in a new transaction, or start() again.';
+        END IF;
+        IF read.after < last THEN
+            RETURN QUERY
+            WITH page AS MATERIALIZED (
+                SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+                FROM notify_json.page(
+                    read.channel, seen, floor, till, last, read.after, read.max_events)
+            ), whole AS MATERIALIZED (
+                SELECT count(*) AS events,
+                    coalesce(sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes), 0)
+                        <= read.max_bytes AS fits
+                FROM page
+            )
+            SELECT in_window, CASE WHEN fits AND events < read.max_events THEN last END,
+                NULL::timestamptz, NULL::bigint, NULL::text
+            FROM whole WHERE is_new OR events > 0
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM page WHERE (SELECT fits FROM whole)
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM (
+                SELECT *, row_number() OVER by_id AS number,
+                    sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes) OVER by_id AS total
+                FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+            ) AS cut
+            WHERE NOT (SELECT fits FROM whole)
+                AND (number = 1 OR coalesce(total, 0) <= read.max_bytes);
+            EXIT WHEN FOUND;
+        ELSIF is_new THEN
+            RETURN QUERY VALUES
+                (in_window, last, NULL::timestamptz, NULL::bigint, NULL::text);
+            EXIT;
+        END IF;
+        in_window := notify_json.next_window(in_window);
+        after := 0;
+        is_new := true;
+    END LOOP;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
+'The next events from a position. The first row names the window that the events belong to, and
+the id to go on after once they are read if nothing of the window is left.';
 
 -- What is called: functions that check the caller's right, then go on to their namesake.
 DO $$

@@ -835,6 +835,7 @@ CREATE TABLE notify_json.consumer (
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
     told bigint NOT NULL DEFAULT 0,
+    shown bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
     shown bigint NOT NULL DEFAULT 0,
@@ -2157,7 +2158,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/change.rs:29
+-- extension/src/change.rs:31
 -- notify_json::change::row_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

@@ -1,3 +1,30 @@
+-- Apart from page(), so that a window without them does not pay for the plan.
+CREATE FUNCTION notify_json.late(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT found.id, found.published_at, found.payload
+    FROM pg_snapshot_xip(late.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = late.channel
+            AND event.id > late.after
+            AND event.id <= late.floor
+        ORDER BY event.id LIMIT late.max_events
+    ) AS found
+    WHERE pg_visible_in_snapshot(xip.xid, late.till)
+    ORDER BY id LIMIT late.max_events;
+END $$;
+
+COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+'The next events of transactions that were in progress when a window began.';
+
 -- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
 -- found when it was created.
 CREATE FUNCTION notify_json.page(
@@ -16,17 +43,10 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     )
     UNION ALL
     SELECT late.id, late.published_at, late.payload
-    FROM pg_snapshot_xip(page.seen) AS xip(xid)
-    CROSS JOIN LATERAL (
-        SELECT event.id, event.published_at, event.payload
-        FROM notify_json.event
-        WHERE event.xid = xip.xid
-            AND event.channel = page.channel
-            AND event.id > page.after
-            AND event.id <= page.floor
-        ORDER BY event.id LIMIT page.max_events
-    ) AS late
-    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    FROM notify_json.late(
+        page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
+    WHERE page.after < page.floor
+        AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
     ORDER BY id LIMIT page.max_events;
 END;
 
@@ -68,29 +88,50 @@ BEGIN
         floor := split_part(in_window, ';', 2);
         till := split_part(in_window, ';', 3);
         last := split_part(in_window, ';', 5);
-        IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
+        -- The second condition costs more, and is only for what the first leaves open.
+        IF pg_snapshot_xmax(till) > pg_snapshot_xmin(pg_current_snapshot())
+            AND NOT is_new AND NOT notify_json.includes(pg_current_snapshot(), till)
+        THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
                 DETAIL = 'It was opened after this transaction''s snapshot, or on another server.',
                 HINT = 'Read in a new transaction, or start() again.';
         END IF;
-        RETURN QUERY
-        WITH page AS MATERIALIZED (
-            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
-            FROM notify_json.page(
-                read.channel, seen, floor, till, last, read.after, read.max_events)
-        ), cut AS MATERIALIZED (
-            SELECT *, row_number() OVER by_id AS number,
-                sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
-            FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
-        )
-        SELECT in_window, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::text
-        WHERE is_new OR EXISTS (SELECT FROM page)
-        UNION ALL
-        SELECT NULL, id, published_at, bytes,
-            CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
-        FROM cut WHERE number = 1 OR coalesce(total, 0) <= read.max_bytes;
-        EXIT WHEN FOUND;
+        IF read.after < last THEN
+            RETURN QUERY
+            WITH page AS MATERIALIZED (
+                SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+                FROM notify_json.page(
+                    read.channel, seen, floor, till, last, read.after, read.max_events)
+            ), whole AS MATERIALIZED (
+                SELECT count(*) AS events,
+                    coalesce(sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes), 0)
+                        <= read.max_bytes AS fits
+                FROM page
+            )
+            SELECT in_window, CASE WHEN fits AND events < read.max_events THEN last END,
+                NULL::timestamptz, NULL::bigint, NULL::text
+            FROM whole WHERE is_new OR events > 0
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM page WHERE (SELECT fits FROM whole)
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM (
+                SELECT *, row_number() OVER by_id AS number,
+                    sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes) OVER by_id AS total
+                FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+            ) AS cut
+            WHERE NOT (SELECT fits FROM whole)
+                AND (number = 1 OR coalesce(total, 0) <= read.max_bytes);
+            EXIT WHEN FOUND;
+        ELSIF is_new THEN
+            RETURN QUERY VALUES
+                (in_window, last, NULL::timestamptz, NULL::bigint, NULL::text);
+            EXIT;
+        END IF;
         in_window := notify_json.next_window(in_window);
         after := 0;
         is_new := true;
@@ -98,7 +139,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
-'The next events from a position. The first row names the window that the events belong to.';
+'The next events from a position. The first row names the window that the events belong to, and
+the id to go on after once they are read if nothing of the window is left.';
 
 CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE

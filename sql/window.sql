@@ -33,15 +33,17 @@ BEGIN
         xmax := pg_snapshot_xmax(split_part(previous, ';', 3)::pg_snapshot)::text;
     END IF;
     xmax := greatest(xmax, seen_xmax);
-    -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
-    SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
-        SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
-        UNION
-        SELECT generate_series(seen_xmax, xmax - 1)
-        UNION
-        SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
-        WHERE own < xmax
-    ) AS listed(xid);
+    IF xmax > pg_snapshot_xmin(seen)::text::bigint THEN
+        -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
+        SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
+            SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
+            UNION
+            SELECT generate_series(seen_xmax, xmax - 1)
+            UNION
+            SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
+            WHERE own < xmax
+        ) AS listed(xid);
+    END IF;
     RETURN format('%s;%s;%s:%s:%s;%s;%s',
         split_part(previous, ';', 3), split_part(previous, ';', 4),
         pg_snapshot_xmin(seen), xmax, in_progress, floor, last);

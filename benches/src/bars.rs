@@ -4,6 +4,8 @@ use crate::report::{Row, number};
 
 const OURS: &str = "notify_json";
 const RAW: &str = "raw tokio-postgres";
+const PUBLISH: &str = "durable publish, one live consumer, 16 writers";
+const DRAIN: &str = "durable drain, 100 B, 100,000 events";
 
 /// One requirement, on one scenario.
 struct Bar {
@@ -53,6 +55,15 @@ const BARS: &[Bar] = &[
     ),
     ratio("live incompressible, 1 connection, throughput, 1 MB", To::Candidate(RAW), 0.95),
     ratio("live real document, stall of other commits, p99, 1 MB", To::Candidate(RAW), 2.0),
+    ratio(PUBLISH, To::Candidate("INSERT alone"), 0.8),
+    ratio(PUBLISH, To::Candidate("INSERT + pg_notify"), 3.0),
+    ratio(PUBLISH, To::Candidate("PgQ"), 1.0),
+    ratio("durable publish, nobody attending, 1 writer", To::Candidate("INSERT alone"), 0.95),
+    ratio("durable publish, nobody attending, 16 writers", To::Candidate("INSERT alone"), 0.95),
+    Bar { scenario: "durable latency p50, 4 writers, 1,000/s", demand: Demand::AtMost(2.0) },
+    Bar { scenario: "durable latency p99, 4 writers, 1,000/s", demand: Demand::AtMost(20.0) },
+    Bar { scenario: DRAIN, demand: Demand::AtLeast(150_000.0) },
+    ratio(DRAIN, To::Candidate("PgQ"), 1.2),
     Bar {
         scenario: "fan-out in one process, 100 B, all decode it, 10,000 subscriptions",
         demand: Demand::AtMost(20.0),

@@ -48,8 +48,10 @@ impl Scenario {
 /// What grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Axis {
+    Backlog,
     Bytes,
     Connections,
+    PerSecond,
     Subscriptions,
     Writers,
 }
@@ -57,8 +59,10 @@ pub(crate) enum Axis {
 impl Axis {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Backlog => "events to catch up",
             Self::Bytes => "bytes of a message",
             Self::Connections => "listening connections",
+            Self::PerSecond => "messages a second",
             Self::Subscriptions => "subscriptions of one process",
             Self::Writers => "writers",
         }
@@ -71,7 +75,9 @@ impl Axis {
 
     pub(crate) fn show(self, at: u64) -> String {
         let noun = match self {
+            Self::Backlog => "event",
             Self::Bytes => return bytes(at),
+            Self::PerSecond => return format!("{}/s", thousands(at)),
             Self::Connections => "connection",
             Self::Subscriptions => "subscription",
             Self::Writers => "writer",

@@ -144,8 +144,34 @@ pub(crate) struct Load {
     pub(crate) window: u64,
 }
 
+/// What came of sending for a while.
+pub(crate) struct Flow {
+    sent: u64,
+    /// From the first call until the last one returned.
+    sending: Duration,
+    /// Until all connections had read the last message.
+    pub(crate) reading: Duration,
+}
+
+impl Flow {
+    pub(crate) fn sent_per_second(&self) -> f64 {
+        self.sent as f64 / self.sending.as_secs_f64()
+    }
+
+    /// How much longer reading took, in milliseconds.
+    pub(crate) fn behind(&self) -> f64 {
+        self.reading.saturating_sub(self.sending).as_secs_f64() * 1e3
+    }
+}
+
 /// Messages a second, from the first call until all connections have read the last one.
 pub(crate) async fn throughput<B: Body>(course: Course<'_>, load: Load, turn: Duration) -> f64 {
+    let flow = flow::<B>(course, load, turn).await;
+    flow.sent as f64 / flow.reading.as_secs_f64()
+}
+
+/// Sends as fast as the load allows.
+pub(crate) async fn flow<B: Body>(course: Course<'_>, load: Load, turn: Duration) -> Flow {
     let Load { connections, writers, per_transaction, window } = load;
     let Course { peer, publishing, template, .. } = course;
     let receivers = Receivers::listen::<B>(course, connections, writers).await;
@@ -185,10 +211,11 @@ pub(crate) async fn throughput<B: Body>(course: Course<'_>, load: Load, turn: Du
     tokio::time::sleep_until((started + turn).into()).await;
     stop.store(true, Relaxed);
     let sent: u64 = tasks.await.into_iter().map(|sent| sent.expect("it does not panic")).sum();
+    let sending = started.elapsed();
     let Some(receivers) = Arc::into_inner(receivers) else { unreachable!("the writers ended") };
     let arrivals = receivers.arrivals.clone();
     receivers.finish().await;
-    sent as f64 / ((arrivals.last_ns() - begun) as f64 / 1e9)
+    Flow { sent, sending, reading: Duration::from_nanos(arrivals.last_ns().saturating_sub(begun)) }
 }
 
 /// Delays from the call until the message is read, in milliseconds.
@@ -204,19 +231,27 @@ impl Delays {
     }
 }
 
-/// One message every so often, to one connection.
-pub(crate) async fn paced<B: Body>(course: Course<'_>, period: Duration, turn: Duration) -> Delays {
+/// One message every so often from each writer, to one connection.
+pub(crate) async fn paced<B: Body>(
+    course: Course<'_>,
+    writers: u64,
+    period: Duration,
+    turn: Duration,
+) -> Delays {
     let Course { peer, publishing, template, .. } = course;
-    let receivers = Receivers::listen::<B>(course, 1, 1).await;
-    let mut publisher = Publisher::connect(peer, publishing).await;
-    let mut beats = interval(period);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let receivers = Receivers::listen::<B>(course, 1, writers).await;
     let messages = (turn.as_nanos() / period.as_nanos()).max(20) as u64;
-    for id in 0..messages {
-        beats.tick().await;
-        publisher.publish(&[template.stamped(id)]).await;
-    }
-    publisher.publish(&[template.last()]).await;
+    let writing = (0..writers).map(async |_| {
+        let mut publisher = Publisher::connect(peer, publishing).await;
+        let mut beats = interval(period);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for id in 0..messages {
+            beats.tick().await;
+            publisher.publish(&[template.stamped(id)]).await;
+        }
+        publisher.publish(&[template.last()]).await;
+    });
+    join_all(writing).await;
     Delays::of(&receivers.finish().await)
 }
 

@@ -2,6 +2,7 @@
 
 mod bars;
 mod document;
+mod durable;
 mod environment;
 mod figures;
 mod live;
@@ -85,6 +86,7 @@ async fn measure(bench: &mut Bench, quick: bool) -> String {
     if bench.wants("fan-out") {
         live::fan_out::run(bench, &database).await;
     }
+    durable::run(bench).await;
     let client = database.connect().await;
     let version = "SELECT 'PostgreSQL ' || current_setting('server_version')";
     client.query_one(version, &[]).await.expect("the server runs").get(0)

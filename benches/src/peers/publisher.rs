@@ -61,7 +61,7 @@ impl Publisher {
 /// For one message, and for an array of them.
 fn statements(peer: Peer) -> (String, String) {
     match peer {
-        Peer::NotifyJson => (
+        Peer::NotifyJson | Peer::Durable => (
             format!("SELECT notify_json('{CHANNEL}', $1::text)"),
             format!("SELECT count(notify_json('{CHANNEL}', m)) FROM unnest($1::text[]) AS m"),
         ),
@@ -78,5 +78,22 @@ fn statements(peer: Peer) -> (String, String) {
             };
             (insert("VALUES ($1::text)"), insert("SELECT unnest($1::text[])"))
         }
+        Peer::PgQ(_) => (
+            format!("SELECT pgq.insert_event('{CHANNEL}', '', $1::text)"),
+            format!(
+                "SELECT count(pgq.insert_event('{CHANNEL}', '', m)) FROM unnest($1::text[]) AS m"
+            ),
+        ),
+        Peer::Pgmq => (
+            format!("SELECT pgmq.send('{CHANNEL}', $1::text::jsonb)"),
+            format!("SELECT count(*) FROM pgmq.send_batch('{CHANNEL}', $1::text[]::jsonb[])"),
+        ),
+        Peer::Insert => (
+            format!("INSERT INTO plain (channel, payload) VALUES ('{CHANNEL}', $1::text::json)"),
+            format!(
+                "INSERT INTO plain (channel, payload) \
+                 SELECT '{CHANNEL}', m::json FROM unnest($1::text[]) AS m"
+            ),
+        ),
     }
 }

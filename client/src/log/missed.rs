@@ -50,6 +50,7 @@ impl Reader {
                 Some(id) => queries::start_after(client, &self.channel, id).await?,
                 None => queries::start(client, &self.channel, since).await?,
             };
+            place.end = None;
         }
         place.position.mark = missed.mark;
         Ok(if missed.restarted {

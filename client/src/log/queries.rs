@@ -36,6 +36,8 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) window: Arc<str>,
+    /// Where to go on if nothing of the window is left.
+    pub(super) end: Option<i64>,
     pub(super) events: VecDeque<Entry>,
 }
 
@@ -186,11 +188,11 @@ pub(super) async fn missed(
     row.and_then(missed).map_err(|error| refused("cannot tell what was missed", error))
 }
 
-/// The next events; none if there is nothing new.
+/// The events of a window after an id, or of the next one; none if there is nothing new.
 pub(super) async fn read(
     client: &Client,
     channel: &str,
-    from: &Position,
+    (window, after): (&Arc<str>, i64),
     settings: &Settings,
     max_event_bytes: usize,
 ) -> Result<Page, Error> {
@@ -201,17 +203,19 @@ pub(super) async fn read(
     let max_event_bytes = i64::try_from(max_event_bytes).unwrap_or(i64::MAX);
     let parameters: [Parameter<'_>; 6] = [
         (&channel, Type::TEXT),
-        (&&*from.window, Type::TEXT),
-        (&from.after, Type::INT8),
+        (&&**window, Type::TEXT),
+        (&after, Type::INT8),
         (&count, Type::INT4),
         (&bytes, Type::INT8),
         (&max_event_bytes, Type::INT8),
     ];
     let rows = client.query_typed(sql, &parameters).await.map_err(failed)?;
     let mut rows = rows.into_iter();
-    let header = rows.next().map(|row| row.try_get::<_, String>(0)).transpose().map_err(failed)?;
+    let header = |row: Row| Ok((row.try_get::<_, &str>(0)?.into(), row.try_get(1)?));
+    let header = rows.next().map(header).transpose().map_err(failed)?;
+    let (window, end) = header.unwrap_or_else(|| (window.clone(), None));
     let events = rows.map(|row| entry(&row)).collect::<Result<_, _>>().map_err(failed)?;
-    Ok(Page { window: header.map_or_else(|| from.window.clone(), Arc::from), events })
+    Ok(Page { window, end, events })
 }
 
 /// Each empties a leaf of the ring, or removes some of the events of a channel.

@@ -73,6 +73,8 @@ pub(super) struct Place {
     /// Events skipped that the program was told of.
     pub(super) told: i64,
     hold: Option<Arc<Hold>>,
+    /// Where to go on in the window if nothing of it is left, so that it is not searched again.
+    pub(super) end: Option<i64>,
     /// The highest id read; `None` before the first event.
     pub(super) newest: Option<i64>,
     /// When a replay last asked what it has missed.
@@ -81,7 +83,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(position: Position, told: i64, hold: Option<Arc<Hold>>) -> Self {
-        Self { position, told, hold, newest: None, asked: None }
+        Self { position, told, hold, end: None, newest: None, asked: None }
     }
 }
 
@@ -285,21 +287,18 @@ impl Reader {
                 continue;
             }
             let (log, limit) = (&self.config.log, self.config.limits.max_message_bytes);
-            let page = queries::read(client, &self.channel, &place.position, log, limit).await?;
+            let from = (&place.position.window, place.end.unwrap_or(place.position.after));
+            let page = queries::read(client, &self.channel, from, log, limit).await?;
             let is_new = page.window != place.position.window;
             let last = page.events.back().map(|event| event.id);
             place.newest = place.newest.max(last);
             let before = if is_new { 0 } else { place.position.after };
             place.position.window = page.window.clone();
             place.position.after = last.unwrap_or(before);
-            if page.events.is_empty() {
-                self.state.send_if_modified(|state| {
-                    let news = !matches!(state, LogState::Live);
-                    *state = LogState::Live;
-                    news
-                });
-                let _ = timeout(log.look_every, bell.notified()).await;
-            } else {
+            place.end = page.end;
+            // All that was committed when the window was opened, which was just now.
+            let is_all = page.events.is_empty() || (is_new && page.end.is_some());
+            if !page.events.is_empty() {
                 let counters = &self.shared.counters;
                 counters.received.add(page.events.len() as u64);
                 let bytes = page.events.iter().map(|event| event.bytes.unsigned_abs()).sum();
@@ -307,6 +306,15 @@ impl Reader {
                 let mark = place.position.mark.clone();
                 let (hold, told) = (place.hold.clone(), place.told);
                 room.send(News::Page(Batch { page, mark, hold, told }));
+            }
+            if is_all {
+                self.state.send_if_modified(|state| {
+                    let news = !matches!(state, LogState::Live);
+                    *state = LogState::Live;
+                    news
+                });
+                // What is committed since then rings, and the bell keeps that it has.
+                let _ = timeout(log.look_every, bell.notified()).await;
             }
         }
     }

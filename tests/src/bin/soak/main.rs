@@ -10,15 +10,11 @@
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
 //! - `soak mirror RUNS SEED`: random tables, mirrored from their events.
 //! - `soak watch ROWS ROUNDS`: what row changes cost, beside other triggers.
-//! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
-//! - `soak doorbell ROUNDS`: the same with a consumer, and how soon it hears.
 
-mod doorbell;
 mod drain;
 mod durable;
 mod faults;
 mod mirror;
-mod publish;
 mod retention;
 mod sleeper;
 mod slow_reader;
@@ -40,8 +36,6 @@ async fn main() {
         ["retention", hours] => retention::run(number(hours) as u32).await,
         ["mirror", runs, seed] => mirror::run(number(runs), number(seed)).await,
         ["watch", rows, rounds] => watch::run(number(rows), number(rounds)).await,
-        ["doorbell", rounds] => doorbell::run(number(rounds)).await,
-        ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: as the first lines of tests/src/bin/soak/main.rs say"),
     }
 }

@@ -22,7 +22,7 @@ async fn the_first_row_names_the_window() {
     assert_eq!(rows.len(), 2);
     let window: String = rows[0].get("window");
     assert!(window.starts_with("3:3:;0;"), "{window}");
-    assert_eq!(rows[0].get::<_, Option<i64>>("id"), None);
+    assert_eq!(rows[0].get::<_, Option<i64>>("id"), Some(1), "nothing of it is left after this");
     assert_eq!(rows[1].get::<_, Option<String>>("window"), None);
     assert_eq!(rows[1].get::<_, i64>("id"), 1);
     assert_eq!(rows[1].get::<_, i64>("bytes"), 3);
@@ -32,6 +32,29 @@ async fn the_first_row_names_the_window() {
     let rows = read(&client, &same, (10, 100, 100)).await;
     assert_eq!(rows[0].get::<_, String>("window"), window);
     assert_eq!(rows.len(), 2, "the second event is not of this window");
+}
+
+#[tokio::test]
+async fn the_first_row_says_whether_something_of_the_window_is_left() {
+    let client = database().await.connect().await;
+    run(&client, "SELECT nextval('notify_json.event_id')").await;
+    for _ in 0..3 {
+        publish(&client, "[]").await;
+    }
+    run(&client, "BEGIN").await;
+    publish(&client, "[]").await;
+    run(&client, "ROLLBACK").await;
+    let start = Reader::start(&client, "earliest").await;
+    let end = |rows: &[Row]| rows[0].get::<_, Option<i64>>("id");
+    assert_eq!(end(&read(&client, &start, (4, 100, 100)).await), Some(5), "the last id drawn");
+    assert_eq!(end(&read(&client, &start, (4, 100, 1)).await), Some(5), "too large");
+    assert_eq!(end(&read(&client, &start, (3, 100, 100)).await), None, "perhaps there is more");
+    assert_eq!(end(&read(&client, &start, (4, 5, 100)).await), None, "two of three");
+    let window = read(&client, &start, (4, 100, 100)).await[0].get("window");
+    publish(&client, "[6]").await;
+    let rows = read(&client, &Reader { window, after: 5 }, (4, 100, 100)).await;
+    assert_eq!(rows[1].get::<_, i64>("id"), 6, "of the next window");
+    assert_eq!(end(&rows), Some(6));
 }
 
 #[tokio::test]
