@@ -477,7 +477,7 @@ COMMENT ON VIEW notify_json.channel_rights IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:33
 -- requires:
 --   permission
 
@@ -535,7 +535,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:34
 -- requires:
 --   event
 
@@ -553,7 +553,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:35
 -- requires:
 --   doorbell
 
@@ -592,15 +592,17 @@ BEGIN
         xmax := pg_snapshot_xmax(split_part(previous, ';', 3)::pg_snapshot)::text;
     END IF;
     xmax := greatest(xmax, seen_xmax);
-    -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
-    SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
-        SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
-        UNION
-        SELECT generate_series(seen_xmax, xmax - 1)
-        UNION
-        SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
-        WHERE own < xmax
-    ) AS listed(xid);
+    IF xmax > pg_snapshot_xmin(seen)::text::bigint THEN
+        -- The snapshot leaves out xids from seen_xmax on, which it does not see, and the own one.
+        SELECT string_agg(xid::text, ',' ORDER BY xid) INTO in_progress FROM (
+            SELECT xid::text::bigint FROM pg_snapshot_xip(seen) AS xip(xid)
+            UNION
+            SELECT generate_series(seen_xmax, xmax - 1)
+            UNION
+            SELECT own FROM CAST(pg_current_xact_id_if_assigned()::text AS bigint) AS own
+            WHERE own < xmax
+        ) AS listed(xid);
+    END IF;
     RETURN format('%s;%s;%s:%s:%s;%s;%s',
         split_part(previous, ';', 3), split_part(previous, ';', 4),
         pg_snapshot_xmin(seen), xmax, in_progress, floor, last);
@@ -626,9 +628,36 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:32
+-- extension/src/lib.rs:36
 -- requires:
 --   window
+
+-- Apart from page(), so that a window without them does not pay for the plan.
+CREATE FUNCTION notify_json.late(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot,
+    after bigint, max_events integer
+) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT found.id, found.published_at, found.payload
+    FROM pg_snapshot_xip(late.seen) AS xip(xid)
+    CROSS JOIN LATERAL (
+        SELECT event.id, event.published_at, event.payload
+        FROM notify_json.event
+        WHERE event.xid = xip.xid
+            AND event.channel = late.channel
+            AND event.id > late.after
+            AND event.id <= late.floor
+        ORDER BY event.id LIMIT late.max_events
+    ) AS found
+    WHERE pg_visible_in_snapshot(xip.xid, late.till)
+    ORDER BY id LIMIT late.max_events;
+END $$;
+
+COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+'The next events of transactions that were in progress when a window began.';
 
 -- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
 -- found when it was created.
@@ -648,17 +677,10 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     )
     UNION ALL
     SELECT late.id, late.published_at, late.payload
-    FROM pg_snapshot_xip(page.seen) AS xip(xid)
-    CROSS JOIN LATERAL (
-        SELECT event.id, event.published_at, event.payload
-        FROM notify_json.event
-        WHERE event.xid = xip.xid
-            AND event.channel = page.channel
-            AND event.id > page.after
-            AND event.id <= page.floor
-        ORDER BY event.id LIMIT page.max_events
-    ) AS late
-    WHERE page.after < page.floor AND pg_visible_in_snapshot(xip.xid, page.till)
+    FROM notify_json.late(
+        page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
+    WHERE page.after < page.floor
+        AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
     ORDER BY id LIMIT page.max_events;
 END;
 
@@ -700,29 +722,50 @@ BEGIN
         floor := split_part(in_window, ';', 2);
         till := split_part(in_window, ';', 3);
         last := split_part(in_window, ';', 5);
-        IF NOT notify_json.includes(pg_current_snapshot(), till) THEN
+        -- The second condition costs more, and is only for what the first leaves open.
+        IF pg_snapshot_xmax(till) > pg_snapshot_xmin(pg_current_snapshot())
+            AND NOT is_new AND NOT notify_json.includes(pg_current_snapshot(), till)
+        THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = 'window lies in the future',
                 DETAIL = 'It was opened after this transaction''s snapshot, or on another server.',
                 HINT = 'Read in a new transaction, or start() again.';
         END IF;
-        RETURN QUERY
-        WITH page AS MATERIALIZED (
-            SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
-            FROM notify_json.page(
-                read.channel, seen, floor, till, last, read.after, read.max_events)
-        ), cut AS MATERIALIZED (
-            SELECT *, row_number() OVER by_id AS number,
-                sum(CASE WHEN bytes <= read.max_event_bytes THEN bytes END) OVER by_id AS total
-            FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
-        )
-        SELECT in_window, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::text
-        WHERE is_new OR EXISTS (SELECT FROM page)
-        UNION ALL
-        SELECT NULL, id, published_at, bytes,
-            CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
-        FROM cut WHERE number = 1 OR coalesce(total, 0) <= read.max_bytes;
-        EXIT WHEN FOUND;
+        IF read.after < last THEN
+            RETURN QUERY
+            WITH page AS MATERIALIZED (
+                SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
+                FROM notify_json.page(
+                    read.channel, seen, floor, till, last, read.after, read.max_events)
+            ), whole AS MATERIALIZED (
+                SELECT count(*) AS events,
+                    coalesce(sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes), 0)
+                        <= read.max_bytes AS fits
+                FROM page
+            )
+            SELECT in_window, CASE WHEN fits AND events < read.max_events THEN last END,
+                NULL::timestamptz, NULL::bigint, NULL::text
+            FROM whole WHERE is_new OR events > 0
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM page WHERE (SELECT fits FROM whole)
+            UNION ALL
+            SELECT NULL, id, published_at, bytes,
+                CASE WHEN bytes <= read.max_event_bytes THEN payload::text END
+            FROM (
+                SELECT *, row_number() OVER by_id AS number,
+                    sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes) OVER by_id AS total
+                FROM page WINDOW by_id AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+            ) AS cut
+            WHERE NOT (SELECT fits FROM whole)
+                AND (number = 1 OR coalesce(total, 0) <= read.max_bytes);
+            EXIT WHEN FOUND;
+        ELSIF is_new THEN
+            RETURN QUERY VALUES
+                (in_window, last, NULL::timestamptz, NULL::bigint, NULL::text);
+            EXIT;
+        END IF;
         in_window := notify_json.next_window(in_window);
         after := 0;
         is_new := true;
@@ -730,7 +773,8 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigint, bigint) IS
-'The next events from a position. The first row names the window that the events belong to.';
+'The next events from a position. The first row names the window that the events belong to, and
+the id to go on after once they are read if nothing of the window is left.';
 
 CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
@@ -822,7 +866,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/lib.rs:37
 -- requires:
 --   read
 
@@ -919,7 +963,7 @@ COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:34
+-- extension/src/lib.rs:38
 -- requires:
 --   consumer
 
@@ -1089,7 +1133,7 @@ COMMENT ON FUNCTION notify_json_unchecked.ack_position(text, text, bigint, text,
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:35
+-- extension/src/lib.rs:39
 -- requires:
 --   holder
 
@@ -1256,7 +1300,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:36
+-- extension/src/lib.rs:40
 -- requires:
 --   fetch
 
@@ -1329,7 +1373,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:37
+-- extension/src/lib.rs:41
 -- requires:
 --   views
 
@@ -1354,7 +1398,7 @@ COMMENT ON VIEW notify_json.worker IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:38
+-- extension/src/lib.rs:42
 -- requires:
 --   worker
 
@@ -1469,7 +1513,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:39
+-- extension/src/lib.rs:43
 -- requires:
 --   removal
 
@@ -1729,7 +1773,7 @@ COMMENT ON FUNCTION notify_json_unchecked.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:40
+-- extension/src/lib.rs:44
 -- requires:
 --   prune
 
@@ -1997,7 +2041,7 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:41
+-- extension/src/lib.rs:45
 -- requires:
 --   watch
 
@@ -2027,7 +2071,7 @@ END $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:42
+-- extension/src/lib.rs:46
 -- requires:
 --   checked
 
@@ -2074,19 +2118,19 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:281
+-- extension/src/permission.rs:284
 -- notify_json::permission::caller
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:128
+-- extension/src/policy.rs:127
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:302
+-- extension/src/permission.rs:307
 -- notify_json::permission::check_publisher
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2098,13 +2142,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:295
+-- extension/src/permission.rs:299
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:289
+-- extension/src/permission.rs:292
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2176,7 +2220,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:43
+-- extension/src/lib.rs:47
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '
