@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -24,7 +24,7 @@ COMMENT ON SCHEMA notify_json_unchecked IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   schema
 
@@ -83,7 +83,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:28
 -- requires:
 --   check
 
@@ -250,7 +250,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:29
 -- requires:
 --   channel
 
@@ -436,20 +436,20 @@ CREATE FUNCTION notify_json_unchecked.set_owner(channel text, role text) RETURNS
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    owner regrole := notify_json.role_named(set_owner.role);
+    new_owner regrole := notify_json.role_named(set_owner.role);
     -- As for ALTER ... OWNER TO.
     member text := CASE WHEN current_setting('server_version_num')::integer < 160000
         THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
     PERFORM notify_json.check_writable('give a channel away');
-    IF NOT pg_has_role(notify_json.caller(), owner, member) THEN
+    IF NOT pg_has_role(notify_json.caller(), new_owner, member) THEN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be member of role "%s"', set_owner.role),
             DETAIL = format('%s would give channel "%s" to a role that it cannot become.',
                 notify_json.caller(), set_owner.channel),
             HINT = 'Let a superuser call the function, or a member of both roles.';
     END IF;
-    UPDATE notify_json.channel SET owner = set_owner.owner WHERE name = set_owner.channel;
+    UPDATE notify_json.channel SET owner = new_owner WHERE name = set_owner.channel;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(set_owner.channel);
     END IF;
@@ -477,7 +477,7 @@ COMMENT ON VIEW notify_json.channel_rights IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:34
 -- requires:
 --   permission
 
@@ -535,7 +535,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:35
 -- requires:
 --   event
 
@@ -553,7 +553,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:36
 -- requires:
 --   doorbell
 
@@ -626,7 +626,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:32
+-- extension/src/lib.rs:37
 -- requires:
 --   window
 
@@ -822,7 +822,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/lib.rs:38
 -- requires:
 --   read
 
@@ -913,7 +913,7 @@ COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:34
+-- extension/src/lib.rs:39
 -- requires:
 --   consumer
 
@@ -1083,7 +1083,7 @@ COMMENT ON FUNCTION notify_json_unchecked.ack_position(text, text, bigint, text,
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:35
+-- extension/src/lib.rs:40
 -- requires:
 --   holder
 
@@ -1246,7 +1246,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:36
+-- extension/src/lib.rs:41
 -- requires:
 --   fetch
 
@@ -1319,7 +1319,7 @@ COMMENT ON VIEW notify_json.channels IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:37
+-- extension/src/lib.rs:42
 -- requires:
 --   views
 
@@ -1344,7 +1344,7 @@ COMMENT ON VIEW notify_json.worker IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:38
+-- extension/src/lib.rs:43
 -- requires:
 --   worker
 
@@ -1452,7 +1452,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:39
+-- extension/src/lib.rs:44
 -- requires:
 --   removal
 
@@ -1649,7 +1649,7 @@ COMMENT ON FUNCTION notify_json_unchecked.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:40
+-- extension/src/lib.rs:45
 -- requires:
 --   prune
 
@@ -1910,7 +1910,7 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:41
+-- extension/src/lib.rs:46
 -- requires:
 --   watch
 
@@ -1940,7 +1940,7 @@ END $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:42
+-- extension/src/lib.rs:47
 -- requires:
 --   checked
 
@@ -1987,19 +1987,19 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:281
--- notify_json::permission::caller
+-- extension/src/checked.rs:177
+-- notify_json::checked::caller
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:128
+-- extension/src/policy.rs:127
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:302
+-- extension/src/permission.rs:137
 -- notify_json::permission::check_publisher
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2011,13 +2011,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:295
+-- extension/src/permission.rs:129
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:289
+-- extension/src/permission.rs:122
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2089,7 +2089,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:43
+-- extension/src/lib.rs:48
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

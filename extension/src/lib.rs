@@ -5,6 +5,7 @@ mod attendance;
 mod board;
 mod change;
 mod channel;
+mod checked;
 mod doorbell;
 mod error;
 mod event;
@@ -25,7 +26,11 @@ mod worker;
 ::pgrx::extension_sql_file!("../../sql/schema.sql", name = "schema", bootstrap);
 ::pgrx::extension_sql_file!("../../sql/check.sql", name = "check", requires = ["schema"]);
 ::pgrx::extension_sql_file!("../../sql/channel.sql", name = "channel", requires = ["check"]);
-::pgrx::extension_sql_file!("../../sql/permission.sql", name = "permission", requires = ["channel"]);
+::pgrx::extension_sql_file!(
+    "../../sql/permission.sql",
+    name = "permission",
+    requires = ["channel"]
+);
 ::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["permission"]);
 ::pgrx::extension_sql_file!("../../sql/doorbell.sql", name = "doorbell", requires = ["event"]);
 ::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["doorbell"]);

@@ -52,9 +52,8 @@ pub(crate) fn log_for(channel: &Channel, publisher: Publisher) -> Result<Option<
 /// The durable channels that meet a condition.
 pub(crate) fn durable(condition: impl Fn(&Channel) -> bool) -> Result<Vec<Channel>, Error> {
     let Some(registry) = settled()? else { return Ok(Vec::new()) };
-    let durable = |(channel, registered): &(&Channel, &Registered)| {
-        registered.durable && condition(channel)
-    };
+    let durable =
+        |(channel, registered): &(&Channel, &Registered)| registered.durable && condition(channel);
     Ok(registry.channels.iter().filter(durable).map(|(channel, _)| *channel).collect())
 }
 

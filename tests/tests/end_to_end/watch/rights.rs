@@ -99,9 +99,11 @@ async fn without_the_owners_right_the_change_fails() {
     // Who may publish himself cannot let the table of somebody who may not.
     case.run("RESET ROLE").await;
     case.fails("SELECT notify_json.watch('t', 'd')", "42501", DENIED).await;
-    case.run(&format!("ALTER TABLE t OWNER TO postgres; SELECT notify_json.watch('t', 'd');
-                       SET ROLE {maker}; INSERT INTO t VALUES (3); RESET ROLE"))
-        .await;
+    case.run(&format!(
+        "ALTER TABLE t OWNER TO postgres; SELECT notify_json.watch('t', 'd');
+                       SET ROLE {maker}; INSERT INTO t VALUES (3); RESET ROLE"
+    ))
+    .await;
     assert_eq!(case.events().await.len(), 1, "in the name of the new owner");
 }
 
