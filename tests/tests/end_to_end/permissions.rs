@@ -124,10 +124,10 @@ const ACTIONS: [(&str, &str); 13] = [
     ),
     (
         "ack",
-        "SELECT notify_json.ack('fetched', 'd', 1),
-            notify_json.renew('claimed', 'd', 1, '1 hour'),
-            notify_json.ack_position('claimed', 'd', 1, '3:3:;0;3:3:;0;0', 1, 0),
-            notify_json.release('claimed', 'd', 1)",
+        "SELECT notify_json.ack('fetched', 'd', 1);
+         SELECT notify_json.renew('claimed', 'd', 1, '1 hour');
+         SELECT notify_json.ack_position('claimed', 'd', 1, '3:3:;0;3:3:;0;0', 1, 0);
+         SELECT notify_json.release('claimed', 'd', 1)",
     ),
     (
         "seek",

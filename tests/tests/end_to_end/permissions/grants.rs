@@ -96,7 +96,8 @@ async fn a_channel_is_handed_over_as_other_objects_are() {
 #[tokio::test]
 async fn views_show_what_concerns_the_reader() {
     let case = Case::new().await;
-    case.run("SELECT notify_json.fetch('c', 'd'); SELECT notify_json.create_channel('secret')").await;
+    case.run("SELECT notify_json.fetch('c', 'd'); SELECT notify_json.create_channel('secret')")
+        .await;
     for (role, channels, consumers) in
         [("owner", 1, 1), ("publisher", 1, 0), ("consumer", 1, 1), ("nobody", 0, 0)]
     {
