@@ -180,20 +180,20 @@ CREATE FUNCTION notify_json_unchecked.set_owner(channel text, role text) RETURNS
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    owner regrole := notify_json.role_named(set_owner.role);
+    new_owner regrole := notify_json.role_named(set_owner.role);
     -- As for ALTER ... OWNER TO.
     member text := CASE WHEN current_setting('server_version_num')::integer < 160000
         THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
     PERFORM notify_json.check_writable('give a channel away');
-    IF NOT pg_has_role(notify_json.caller(), owner, member) THEN
+    IF NOT pg_has_role(notify_json.caller(), new_owner, member) THEN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be member of role "%s"', set_owner.role),
             DETAIL = format('%s would give channel "%s" to a role that it cannot become.',
                 notify_json.caller(), set_owner.channel),
             HINT = 'Let a superuser call the function, or a member of both roles.';
     END IF;
-    UPDATE notify_json.channel SET owner = set_owner.owner WHERE name = set_owner.channel;
+    UPDATE notify_json.channel SET owner = new_owner WHERE name = set_owner.channel;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(set_owner.channel);
     END IF;

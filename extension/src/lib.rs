@@ -5,6 +5,7 @@ mod attendance;
 mod board;
 mod change;
 mod channel;
+mod checked;
 mod doorbell;
 mod error;
 mod event;

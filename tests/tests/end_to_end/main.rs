@@ -20,6 +20,7 @@ mod load;
 mod memory;
 mod overflow;
 mod payloads;
+mod permissions;
 mod pooler;
 mod publishing;
 mod replaying;

@@ -1,0 +1,175 @@
+//! Granting, revoking and handing over, and what becomes of roles.
+
+use notify_json_tests::{Server, pg_dump};
+
+use super::Case;
+
+const PUBLISH: &str = "SELECT notify_json('d', '3')";
+const FETCH: &str = "SELECT notify_json.fetch('c', 'd')";
+const REVOKE_CREATE: &str = "SET ROLE extension_owner;
+    REVOKE EXECUTE ON FUNCTION notify_json.create_channel FROM owner; RESET ROLE";
+
+#[tokio::test]
+async fn the_hint_is_what_to_run_whatever_the_names() {
+    let case = Case::new().await;
+    for name in [r#"a'b"c\"#, "$$; DROP TABLE t --", "Ärger %s"] {
+        let row = case.admin.query_one("SELECT quote_ident($1), quote_literal($1)", &[&name]).await;
+        let row = row.unwrap();
+        let (quoted, literal): (String, String) = (row.get(0), row.get(1));
+        case.run(&format!("CREATE ROLE {quoted}; SELECT notify_json.create_channel({literal})"))
+            .await;
+        for (right, action) in [
+            ("publish", format!("SELECT notify_json({literal}, '1')")),
+            ("consume", format!("SELECT notify_json.fetch({literal}, {literal})")),
+        ] {
+            let error = case.denied(&quoted, &action).await;
+            let message = format!("permission denied to {right} on channel \"{name}\"");
+            assert_eq!(error.message(), message);
+            assert!(error.detail().unwrap().contains(name), "{error:?}");
+            let (grant, _) = error.hint().unwrap().split_once(", by the channel's owner").unwrap();
+            case.run(grant).await;
+            case.allowed(&quoted, &action).await;
+            case.run(&grant.replace("grant_", "revoke_")).await;
+            case.denied(&quoted, &action).await;
+        }
+        case.run(&format!("DROP ROLE {quoted}")).await;
+    }
+}
+
+#[tokio::test]
+async fn public_is_everybody() {
+    let case = Case::new().await;
+    case.run("SELECT notify_json.grant_publish('d', 'public')").await;
+    case.allowed("nobody", PUBLISH).await;
+    case.denied("nobody", FETCH).await;
+    case.run("SELECT notify_json.grant_consume('d', 'public')").await;
+    case.allowed("nobody", FETCH).await;
+    case.run("SELECT notify_json.revoke_publish('d', 'public')").await;
+    case.denied("nobody", PUBLISH).await;
+    case.allowed("publisher", PUBLISH).await;
+    case.allowed("nobody", FETCH).await;
+}
+
+#[tokio::test]
+async fn a_renamed_role_keeps_its_rights_and_a_dropped_one_leaves_none() {
+    let case = Case::new().await;
+    let rights = "SELECT string_agg(concat_ws(' ', role, publish, consume), ',' ORDER BY role)
+                  FROM notify_json.channel_rights WHERE NOT is_owner";
+    case.run("ALTER ROLE publisher RENAME TO another_publisher").await;
+    case.denied("consumer", PUBLISH).await;
+    let expected = case.sql("another_publisher t f,consumer f t");
+    assert_eq!(case.value::<String>(rights).await, expected);
+    case.run("SET ROLE another_publisher; SELECT notify_json('d', '3'); RESET ROLE").await;
+    case.run("DROP FUNCTION as_publisher; DROP ROLE another_publisher").await;
+    assert_eq!(case.value::<String>(rights).await, case.sql("consumer f t"));
+    let stored = "SELECT count(*) FROM notify_json.channel_right";
+    assert_eq!(case.value::<i64>(stored).await, 2);
+    case.run("SELECT notify_json.prune()").await;
+    assert_eq!(case.value::<i64>(stored).await, 1);
+    // Without an owner a channel is the superusers'.
+    case.run(REVOKE_CREATE).await;
+    case.run("DROP ROLE owner").await;
+    case.denied("consumer", "SELECT notify_json.drop_channel('d')").await;
+    case.run("SELECT notify_json.set_owner('d', 'nobody')").await;
+    case.allowed("nobody", "SELECT notify_json.drop_channel('d')").await;
+}
+
+#[tokio::test]
+async fn a_channel_is_handed_over_as_other_objects_are() {
+    let case = Case::new().await;
+    let give = |role: &str| format!("SELECT notify_json.set_owner('d', '{role}')");
+    case.denied("publisher", &give("publisher")).await;
+    let error = case.denied("owner", &give("publisher")).await;
+    assert!(error.message().starts_with("must be member of role"), "{error:?}");
+    let error = case.admin.batch_execute(&give("nobody at all")).await.expect_err("no such role");
+    assert_eq!(error.code().unwrap().code(), "42704");
+    case.run("GRANT publisher TO owner").await;
+    case.allowed("owner", &give("publisher")).await;
+    case.allowed("publisher", "SELECT notify_json.alter_channel('d', retention => '1 day')").await;
+    case.run("REVOKE publisher FROM owner").await;
+    case.denied("owner", PUBLISH).await;
+    case.denied("owner", "SELECT notify_json.revoke_publish('d', 'publisher')").await;
+    let owner = "SELECT role FROM notify_json.channel_rights WHERE is_owner";
+    assert_eq!(case.value::<String>(owner).await, case.sql("publisher"));
+}
+
+#[tokio::test]
+async fn views_show_what_concerns_the_reader() {
+    let case = Case::new().await;
+    case.run("SELECT notify_json.fetch('c', 'd'); SELECT notify_json.create_channel('secret')")
+        .await;
+    for (role, channels, consumers) in
+        [("owner", 1, 1), ("publisher", 1, 0), ("consumer", 1, 1), ("nobody", 0, 0)]
+    {
+        let count = |view: &str| format!("(SELECT count(*) FROM notify_json.{view})");
+        let rights = "(SELECT count(DISTINCT channel) FROM notify_json.channel_rights)";
+        case.run(&format!("SET ROLE {role}")).await;
+        let sql = format!("SELECT ARRAY[{}, {}, {rights}]", count("channels"), count("consumers"));
+        let seen: Vec<i64> = case.value(&sql).await;
+        assert_eq!(seen, [channels, consumers, channels], "{role}");
+        case.run("RESET ROLE").await;
+    }
+    let leak = "CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001
+                AS $$ BEGIN IF $1 = 'secret' THEN RAISE 'seen'; END IF; RETURN true; END $$";
+    case.allowed(
+        "publisher",
+        &format!("{leak}; SELECT * FROM notify_json.channels WHERE pg_temp.leak(name)"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn sessions_learn_of_rights_as_of_channels() {
+    let case = Case::new().await;
+    let session = case.database.connect().await;
+    let run = async |sql: &str| session.batch_execute(&case.sql(sql)).await;
+    run("SET ROLE publisher").await.unwrap();
+    run(PUBLISH).await.unwrap();
+    run("BEGIN").await.unwrap();
+    run(PUBLISH).await.unwrap();
+    case.run("SELECT notify_json.revoke_publish('d', 'publisher')").await;
+    // Publishing keeps the policy of the transaction.
+    run(PUBLISH).await.unwrap();
+    run("COMMIT").await.unwrap();
+    assert_eq!(run(PUBLISH).await.unwrap_err().code().unwrap().code(), "42501");
+    // Reading does not, or whoever keeps a transaction open could read what comes much later.
+    run("SET ROLE consumer; BEGIN").await.unwrap();
+    run(FETCH).await.unwrap();
+    run("SAVEPOINT s").await.unwrap();
+    assert_eq!(
+        run("SELECT notify_json.fetch('c', 'e')").await.unwrap_err().code().unwrap().code(),
+        "42704"
+    );
+    run("ROLLBACK TO s; SELECT notify_json('e', '1')").await.unwrap();
+    case.run("SELECT notify_json.create_channel('e'), notify_json('e', '1')").await;
+    assert_eq!(
+        run("SELECT notify_json.fetch('c', 'e')").await.unwrap_err().code().unwrap().code(),
+        "42501"
+    );
+    run("ROLLBACK TO s").await.unwrap();
+    case.run("SELECT notify_json.revoke_consume('d', 'consumer')").await;
+    assert_eq!(run(FETCH).await.unwrap_err().code().unwrap().code(), "42501");
+    run("ROLLBACK").await.unwrap();
+    // What was undone was never granted.
+    case.run("BEGIN; SELECT notify_json.grant_consume('d', 'consumer')").await;
+    case.run("SET LOCAL ROLE consumer; SELECT notify_json.fetch('c', 'd'); ROLLBACK").await;
+    assert_eq!(run(FETCH).await.unwrap_err().code().unwrap().code(), "42501");
+    case.denied("consumer", FETCH).await;
+}
+
+#[tokio::test]
+async fn dumps_keep_owners_and_rights() {
+    let case = Case::new().await;
+    case.run("SELECT notify_json.grant_consume('d', 'public')").await;
+    case.run(REVOKE_CREATE).await;
+    let dump = pg_dump(case.database.url());
+    let restored = Server::shared().database().await;
+    restored.execute("DROP EXTENSION notify_json").await;
+    restored.execute(&dump).await;
+    let rights = "SELECT string_agg(concat_ws(' ', channel, role, is_owner, publish, consume), ',' ORDER BY role)
+                  FROM notify_json.channel_rights";
+    let expected = case.value::<String>(rights).await;
+    let row = restored.connect().await.query_one(rights, &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), expected);
+    assert_eq!(expected.split(',').count(), 4, "{expected}");
+}
