@@ -67,6 +67,7 @@ bench: packages build ## Measure split and join, publishing beside plain INSERT,
 	target/release/soak publish 5
 	target/release/soak watch 100000 7
 	target/release/soak doorbell 5
+	target/release/soak contract 5
 
 .PHONY: fuzz
 fuzz: ## Fuzz the wire format for SECONDS (60) a target

@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:23
+-- extension/src/lib.rs:24
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -19,7 +19,7 @@ COMMENT ON SCHEMA notify_json IS 'Durable channels: their events, their consumer
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:24
+-- extension/src/lib.rs:25
 -- requires:
 --   schema
 
@@ -78,7 +78,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:26
 -- requires:
 --   check
 
@@ -106,7 +106,8 @@ CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON n
 ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
 
 CREATE FUNCTION notify_json.create_channel(
-    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
+    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days',
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -131,13 +132,17 @@ BEGIN
     END IF;
     -- What was committed since a channel of this name was dropped is not for the new one.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
+    WHERE create_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval) IS
-'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
+COMMENT ON FUNCTION notify_json.create_channel(text, boolean, interval, json) IS
+'Makes a channel durable: its events are kept for the time of retention, for every consumer. '
+'With a schema every event must meet it.';
 
 CREATE FUNCTION notify_json.alter_channel(
-    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
+    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL,
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -153,10 +158,12 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(alter_channel.name);
     END IF;
+    PERFORM notify_json.set_contract(alter_channel.name, alter_channel.schema)
+    WHERE alter_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json.alter_channel(text, boolean, interval) IS
-'Changes the policy of a channel. What is NULL stays as it is.';
+COMMENT ON FUNCTION notify_json.alter_channel(text, boolean, interval, json) IS
+'Changes the policy of a channel. What is NULL stays as it is; schema => ''null'' lifts its contract.';
 
 CREATE FUNCTION notify_json.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -243,9 +250,82 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:27
 -- requires:
 --   channel
+
+-- Apart from notify_json.channel, since few channels have one and it may be long.
+CREATE TABLE notify_json.contract (
+    channel text COLLATE "C" PRIMARY KEY REFERENCES notify_json.channel ON DELETE CASCADE,
+    schema json NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE notify_json.contract IS
+'The JSON Schema that every event of a channel must meet, as it was registered.';
+COMMENT ON COLUMN notify_json.contract.registered_at IS
+'When the channel got this schema, in place of another one if it had one.';
+
+SELECT pg_catalog.pg_extension_config_dump('notify_json.contract'::pg_catalog.regclass, '');
+
+CREATE TRIGGER contract_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.contract
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
+ALTER TABLE notify_json.contract ENABLE ALWAYS TRIGGER contract_changed;
+
+CREATE FUNCTION notify_json.check_schema(schema json) RETURNS void
+LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'check_schema_wrapper';
+
+COMMENT ON FUNCTION notify_json.check_schema(json) IS
+'Refuses what is not a JSON Schema that notify_json() can check events by.';
+
+CREATE FUNCTION notify_json.set_contract(channel text, schema json) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF set_contract.schema::text ~ '^\s*null\s*$' THEN
+        DELETE FROM notify_json.contract WHERE channel = set_contract.channel;
+    ELSE
+        PERFORM notify_json.check_schema(set_contract.schema);
+        INSERT INTO notify_json.contract AS current (channel, schema)
+        VALUES (set_contract.channel, set_contract.schema)
+        ON CONFLICT (channel) DO UPDATE SET schema = excluded.schema, registered_at = DEFAULT
+        WHERE current.schema::text <> excluded.schema::text;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.set_contract(text, json) IS
+'Has events of a channel meet a JSON Schema from now on; the JSON value null lifts that.';
+
+CREATE FUNCTION notify_json.replace_contract(channel text, expected json, schema json)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    current text;
+BEGIN
+    PERFORM notify_json.check_writable('replace a contract');
+    -- Whoever else changes the contract waits here, or has committed.
+    PERFORM FROM notify_json.channel WHERE name = replace_contract.channel FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(replace_contract.channel);
+    END IF;
+    SELECT schema::text INTO current FROM notify_json.contract
+    WHERE channel = replace_contract.channel;
+    IF current IS DISTINCT FROM replace_contract.expected::text THEN
+        RETURN false;
+    END IF;
+    PERFORM notify_json.set_contract(replace_contract.channel, replace_contract.schema);
+    RETURN true;
+END $$;
+
+COMMENT ON FUNCTION notify_json.replace_contract(text, json, json) IS
+'Changes the contract of a channel if it still is the one expected, byte for byte; NULL is none.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:28
+-- requires:
+--   contract
 
 CREATE SEQUENCE notify_json.event_id;
 
@@ -301,7 +381,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:29
 -- requires:
 --   event
 
@@ -319,7 +399,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:30
 -- requires:
 --   doorbell
 
@@ -392,7 +472,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:29
+-- extension/src/lib.rs:31
 -- requires:
 --   window
 
@@ -587,7 +667,7 @@ COMMENT ON FUNCTION notify_json.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:30
+-- extension/src/lib.rs:32
 -- requires:
 --   read
 
@@ -678,7 +758,7 @@ COMMENT ON FUNCTION notify_json.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:31
+-- extension/src/lib.rs:33
 -- requires:
 --   consumer
 
@@ -848,7 +928,7 @@ COMMENT ON FUNCTION notify_json.ack_position(text, text, bigint, text, bigint, b
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:32
+-- extension/src/lib.rs:34
 -- requires:
 --   holder
 
@@ -1011,7 +1091,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/lib.rs:35
 -- requires:
 --   fetch
 
@@ -1063,8 +1143,10 @@ SELECT channel.name, channel.durable, channel.retention,
     oldest.published_at AS oldest_event_at,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
-    channel.created_at
+    channel.created_at,
+    contract.registered_at AS contract_since
 FROM notify_json.channel
+LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id LIMIT 1
@@ -1075,11 +1157,12 @@ LEFT JOIN LATERAL (
 ) AS newest ON true;
 
 COMMENT ON VIEW notify_json.channels IS
-'The channels that have a policy, and from when to when there are events of them.';
+'The channels that have a policy, and from when to when there are events of them. '
+'contract_since is NULL where events need not meet a schema.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:34
+-- extension/src/lib.rs:36
 -- requires:
 --   views
 
@@ -1104,7 +1187,7 @@ COMMENT ON VIEW notify_json.worker IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:35
+-- extension/src/lib.rs:37
 -- requires:
 --   worker
 
@@ -1212,7 +1295,7 @@ COMMENT ON FUNCTION notify_json.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:36
+-- extension/src/lib.rs:38
 -- requires:
 --   removal
 
@@ -1408,7 +1491,7 @@ COMMENT ON FUNCTION notify_json.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:37
+-- extension/src/lib.rs:39
 -- requires:
 --   prune
 
@@ -1664,7 +1747,7 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:38
+-- extension/src/lib.rs:40
 -- requires:
 --   watch
 
@@ -1675,6 +1758,8 @@ GRANT EXECUTE ON FUNCTION notify_json.running_since() TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT INSERT, UPDATE, DELETE ON notify_json.channel TO @extowner@ WITH GRANT OPTION;
+-- To restore a dump.
+GRANT INSERT, UPDATE, DELETE ON notify_json.contract TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 
 -- What follows names nothing but types, which are looked for in pg_catalog first.
@@ -1688,8 +1773,14 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:113
+-- extension/src/policy.rs:129
 -- notify_json::policy::channel_changed
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/contract.rs:79
+-- notify_json::contract::check_schema
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1706,7 +1797,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:22
+-- extension/src/notify.rs:24
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1720,7 +1811,7 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:16
+-- extension/src/notify.rs:18
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1734,7 +1825,7 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:28
+-- extension/src/notify.rs:30
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -1766,7 +1857,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:39
+-- extension/src/lib.rs:41
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '

@@ -46,8 +46,10 @@ SELECT channel.name, channel.durable, channel.retention,
     oldest.published_at AS oldest_event_at,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
-    channel.created_at
+    channel.created_at,
+    contract.registered_at AS contract_since
 FROM notify_json.channel
+LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id LIMIT 1
@@ -58,4 +60,5 @@ LEFT JOIN LATERAL (
 ) AS newest ON true;
 
 COMMENT ON VIEW notify_json.channels IS
-'The channels that have a policy, and from when to when there are events of them.';
+'The channels that have a policy, and from when to when there are events of them. '
+'contract_since is NULL where events need not meet a schema.';

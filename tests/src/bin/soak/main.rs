@@ -10,9 +10,11 @@
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
 //! - `soak mirror RUNS SEED`: random tables, mirrored from their events.
 //! - `soak watch ROWS ROUNDS`: what row changes cost, beside other triggers.
+//! - `soak contract SECONDS`: what a contract costs, on one core.
 //! - `soak publish PAIRS`: how fast events are published, beside plain INSERT.
 //! - `soak doorbell ROUNDS`: the same with a consumer, and how soon it hears.
 
+mod contract;
 mod doorbell;
 mod drain;
 mod durable;
@@ -40,6 +42,7 @@ async fn main() {
         ["retention", hours] => retention::run(number(hours) as u32).await,
         ["mirror", runs, seed] => mirror::run(number(runs), number(seed)).await,
         ["watch", rows, rounds] => watch::run(number(rows), number(rounds)).await,
+        ["contract", seconds] => contract::run(number(seconds)).await,
         ["doorbell", rounds] => doorbell::run(number(rounds)).await,
         ["publish", pairs] => publish::run(number(pairs)).await,
         _ => panic!("usage: as the first lines of tests/src/bin/soak/main.rs say"),
