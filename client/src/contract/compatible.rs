@@ -37,7 +37,8 @@ impl Incompatible {
 /// `additionalProperties` or `unevaluatedProperties`: readers ignore them. So a field may come that
 /// need not be there, and may go; one that must be there may not come, and none may become narrower.
 ///
-/// What is not proven is refused, be it compatible in fact.
+/// What is not proven is refused, be it compatible in fact: for example any change of a type that
+/// contains itself.
 ///
 /// # Errors
 /// Where the two differ and how, or why nothing can be said.
@@ -51,7 +52,7 @@ pub fn check_compatible(old: &Value, new: &Value) -> Result<(), Incompatible> {
 
 /// The innermost place where a difference shows.
 fn located(old: &Value, new: &Value, path: String, reason: String, depth: u32) -> Incompatible {
-    const MAX_DEPTH: u32 = 64;
+    const MAX_DEPTH: u32 = 8;
     let children = match depth < MAX_DEPTH {
         true => children(old, new),
         false => Vec::new(),

@@ -1,5 +1,7 @@
 //! Schemas in forms that can be compared.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 /// Rewrites a schema that refers to its own root by name of a definition, so that it can be
@@ -92,8 +94,12 @@ pub(super) fn closed(schema: &Value) -> Value {
     close(&mut schema, &mut is_shared);
     if let Some(original) = definitions {
         let mut definitions = original.clone();
-        let values = definitions.as_object_mut().into_iter().flat_map(|object| object.values_mut());
-        values.for_each(|definition| close(definition, &mut is_shared));
+        for (name, definition) in definitions.as_object_mut().into_iter().flatten() {
+            // Of two recursive ones no more can be proven than that they are the same.
+            if !reaches(&original, &original[name], name, &mut HashSet::new()) {
+                close(definition, &mut is_shared);
+            }
+        }
         // A definition that holds together with something else stays open for all who refer to it.
         schema["$defs"] = if is_shared { original } else { definitions };
     }
@@ -119,7 +125,7 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
     if is_alone(object, "$ref") {
         return;
     }
-    const COMBINED: [&str; 16] = [
+    const COMBINED: [&str; 15] = [
         "allOf",
         "anyOf",
         "oneOf",
@@ -132,7 +138,6 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
         "dependentSchemas",
         "dependencies",
         "patternProperties",
-        "propertyNames",
         "contains",
         "unevaluatedProperties",
         "unevaluatedItems",
@@ -153,8 +158,32 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
             _ => {}
         }
     }
-    if object.contains_key("properties") && !object.contains_key("additionalProperties") {
+    let says = ["additionalProperties", "propertyNames"];
+    if object.contains_key("properties") && !says.iter().any(|name| object.contains_key(*name)) {
         object.insert("additionalProperties".to_owned(), false.into());
+    }
+}
+
+/// Whether references lead from a schema to a definition.
+fn reaches<'a>(
+    definitions: &'a Value,
+    schema: &'a Value,
+    goal: &str,
+    seen: &mut HashSet<&'a str>,
+) -> bool {
+    match schema {
+        Value::Object(object) => object.iter().any(|(keyword, value)| {
+            let name = match (&**keyword, value) {
+                ("$ref", Value::String(reference)) => reference.strip_prefix("#/$defs/"),
+                _ => return reaches(definitions, value, goal, seen),
+            };
+            name.is_some_and(|name| {
+                name == goal
+                    || seen.insert(name) && reaches(definitions, &definitions[name], goal, seen)
+            })
+        }),
+        Value::Array(array) => array.iter().any(|value| reaches(definitions, value, goal, seen)),
+        _ => false,
     }
 }
 
