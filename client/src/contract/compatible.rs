@@ -275,7 +275,10 @@ mod tests {
 
         fn schema(&mut self, depth: u32) -> Value {
             match self.0.u32(..if depth == 0 { 5 } else { 9 }) {
-                0 => json!({ "type": ["integer", "string", "null", "boolean"][self.0.usize(..4)] }),
+                0 => {
+                    let types = ["integer", "string", "null", "boolean"];
+                    json!({ "type": types[self.0.usize(..4)] })
+                }
                 1 => json!({ "type": "integer", "minimum": self.0.i32(-2..3) }),
                 2 => json!({ "enum": [self.event(0), self.event(0)] }),
                 3 => json!({ "type": "string", "maxLength": self.0.u32(..3) }),
