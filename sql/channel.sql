@@ -23,7 +23,8 @@ CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON n
 ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
 
 CREATE FUNCTION notify_json_unchecked.create_channel(
-    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
+    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days',
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -49,13 +50,17 @@ BEGIN
     END IF;
     -- What was committed since a channel of this name was dropped is not for the new one.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
+    WHERE create_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval) IS
-'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
+COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval, json) IS
+'Makes a channel durable: its events are kept for the time of retention, for every consumer. '
+'With a schema every event must meet it.';
 
 CREATE FUNCTION notify_json_unchecked.alter_channel(
-    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
+    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL,
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -71,10 +76,12 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(alter_channel.name);
     END IF;
+    PERFORM notify_json.set_contract(alter_channel.name, alter_channel.schema)
+    WHERE alter_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval) IS
-'Changes the policy of a channel. What is NULL stays as it is.';
+COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval, json) IS
+'Changes the policy of a channel. What is NULL stays as it is; schema => ''null'' lifts its contract.';
 
 CREATE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -14,7 +14,7 @@ BEGIN
             name, pg_get_function_arguments(target), pg_get_function_result(target),
             'checked_for_' || CASE
                 WHEN name = 'create_channel' THEN 'anybody'
-                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$' THEN 'owners'
+                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$|^replace_contract$' THEN 'owners'
                 ELSE 'consumers'
             END);
         EXECUTE format('COMMENT ON FUNCTION notify_json.%I(%s) IS %L', name,

@@ -233,6 +233,80 @@ WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.n
 COMMENT ON VIEW notify_json.channel_rights IS
 'Who may do what on the channels on which the reader may do something.';
 
+-- Apart from notify_json.channel, since few channels have one and it may be long.
+CREATE TABLE notify_json.contract (
+    channel text COLLATE "C" PRIMARY KEY REFERENCES notify_json.channel ON DELETE CASCADE,
+    schema json NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE notify_json.contract IS
+'The JSON Schema that every event of a channel must meet, as it was registered.';
+COMMENT ON COLUMN notify_json.contract.registered_at IS
+'When the channel got this schema, in place of another one if it had one.';
+
+SELECT pg_catalog.pg_extension_config_dump('notify_json.contract'::pg_catalog.regclass, '');
+
+CREATE TRIGGER contract_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.contract
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
+ALTER TABLE notify_json.contract ENABLE ALWAYS TRIGGER contract_changed;
+
+CREATE FUNCTION notify_json.check_schema(schema json) RETURNS void
+LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'check_schema_wrapper';
+
+COMMENT ON FUNCTION notify_json.check_schema(json) IS
+'Refuses what is not a JSON Schema that notify_json() can check events by.';
+
+CREATE FUNCTION notify_json.set_contract(channel text, schema json) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF set_contract.schema::text ~ '^\s*null\s*$' THEN
+        DELETE FROM notify_json.contract WHERE channel = set_contract.channel;
+    ELSE
+        PERFORM notify_json.check_schema(set_contract.schema);
+        INSERT INTO notify_json.contract AS current (channel, schema)
+        VALUES (set_contract.channel, set_contract.schema)
+        ON CONFLICT (channel) DO UPDATE SET schema = excluded.schema, registered_at = DEFAULT
+        WHERE current.schema::text <> excluded.schema::text;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.set_contract(text, json) IS
+'Has events of a channel meet a JSON Schema from now on; the JSON value null lifts that.';
+
+CREATE FUNCTION notify_json_unchecked.replace_contract(channel text, expected json, schema json)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    current text;
+BEGIN
+    PERFORM notify_json.check_writable('replace a contract');
+    -- Whoever else changes the contract waits here, or has committed.
+    PERFORM FROM notify_json.channel WHERE name = replace_contract.channel FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(replace_contract.channel);
+    END IF;
+    SELECT schema::text INTO current FROM notify_json.contract
+    WHERE channel = replace_contract.channel;
+    IF current IS DISTINCT FROM replace_contract.expected::text THEN
+        RETURN false;
+    END IF;
+    PERFORM notify_json.set_contract(replace_contract.channel, replace_contract.schema);
+    RETURN true;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.replace_contract(text, json, json) IS
+'Changes the contract of a channel if it still is the one expected, byte for byte; NULL is none.';
+
+CREATE VIEW notify_json.contracts WITH (security_barrier) AS
+SELECT channel, schema, registered_at FROM notify_json.contract
+WHERE notify_json.may_publish(channel) OR notify_json.may_consume(channel);
+
+COMMENT ON VIEW notify_json.contracts IS
+'The contracts of the channels on which the reader may publish or consume.';
+
 -- As before everybody may publish on them, and those consume who could call fetch() or read().
 INSERT INTO notify_json.channel_right (channel, role, publish, consume)
 SELECT channel.name, grantee, bool_or(publish), bool_or(consume)
@@ -439,7 +513,7 @@ BEGIN
         SELECT * FROM pg_proc
         WHERE pronamespace = 'notify_json'::regnamespace AND prosecdef AND prolang <> (
                 SELECT oid FROM pg_language WHERE lanname = 'c')
-            AND proname NOT IN ('create_channel', 'fetch', 'ack', 'seek', 'missed', 'prune', 'deny') ORDER BY oid
+            AND proname NOT IN ('create_channel', 'alter_channel', 'fetch', 'ack', 'seek', 'missed', 'prune', 'deny') ORDER BY oid
     LOOP
         EXECUTE replace(pg_get_functiondef(old.oid),
             'FUNCTION notify_json.', 'FUNCTION notify_json_unchecked.');
@@ -589,7 +663,8 @@ COMMENT ON FUNCTION notify_json_unchecked.missed(text, text, bigint, text) IS
 'At most how many events a replay has missed since it had a mark, and whether the server restarted.';
 
 CREATE FUNCTION notify_json_unchecked.create_channel(
-    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
+    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days',
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -615,10 +690,38 @@ BEGIN
     END IF;
     -- What was committed since a channel of this name was dropped is not for the new one.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
+    WHERE create_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval) IS
-'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
+COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval, json) IS
+'Makes a channel durable: its events are kept for the time of retention, for every consumer. '
+'With a schema every event must meet it.';
+
+CREATE FUNCTION notify_json_unchecked.alter_channel(
+    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL,
+    schema json DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_writable('alter a channel');
+    IF alter_channel.retention IS NOT NULL THEN
+        PERFORM notify_json.check_retention(alter_channel.retention);
+    END IF;
+    UPDATE notify_json.channel
+    SET durable = coalesce(alter_channel.durable, durable),
+        retention = coalesce(alter_channel.retention, retention)
+    WHERE name = alter_channel.name;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(alter_channel.name);
+    END IF;
+    PERFORM notify_json.set_contract(alter_channel.name, alter_channel.schema)
+    WHERE alter_channel.schema IS NOT NULL;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval, json) IS
+'Changes the policy of a channel. What is NULL stays as it is; schema => ''null'' lifts its contract.';
 
 CREATE FUNCTION notify_json_unchecked.seek(consumer text, channel text, since text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -736,8 +839,10 @@ SELECT channel.name, channel.durable, channel.retention,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
     channel.created_at,
-    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner
+    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner,
+    contract.registered_at AS contract_since
 FROM notify_json.channel
+LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id LIMIT 1
@@ -1120,7 +1225,7 @@ BEGIN
             name, pg_get_function_arguments(target), pg_get_function_result(target),
             'checked_for_' || CASE
                 WHEN name = 'create_channel' THEN 'anybody'
-                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$' THEN 'owners'
+                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$|^replace_contract$' THEN 'owners'
                 ELSE 'consumers'
             END);
         EXECUTE format('COMMENT ON FUNCTION notify_json.%I(%s) IS %L', name,
@@ -1151,11 +1256,30 @@ GRANT EXECUTE ON FUNCTION
     notify_json.trigger_condition
 TO PUBLIC;
 GRANT SELECT ON
-    notify_json.channels, notify_json.consumers, notify_json.channel_rights,
+    notify_json.channels, notify_json.consumers, notify_json.channel_rights, notify_json.contracts,
     notify_json.watch_trigger, notify_json.watched
 TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
-GRANT INSERT, UPDATE, DELETE ON notify_json.channel, notify_json.channel_right
+GRANT INSERT, UPDATE, DELETE
+    ON notify_json.channel, notify_json.channel_right, notify_json.contract
 TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
+
+-- The functions of before go; who could call create_channel() still can.
+DO $$
+DECLARE
+    grantee oid;
+BEGIN
+    FOR grantee IN
+        SELECT granted.grantee FROM pg_proc CROSS JOIN LATERAL aclexplode(proacl) AS granted
+        WHERE oid = 'notify_json.create_channel(text, boolean, interval)'::regprocedure
+            AND granted.grantee NOT IN (proowner, '@extowner@'::regrole)
+    LOOP
+        EXECUTE format(
+            'GRANT EXECUTE ON FUNCTION notify_json.create_channel(text, boolean, interval, json) TO %s',
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+END $$;
+DROP FUNCTION notify_json.create_channel(text, boolean, interval);
+DROP FUNCTION notify_json.alter_channel(text, boolean, interval);

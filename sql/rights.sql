@@ -21,12 +21,13 @@ GRANT EXECUTE ON FUNCTION
     notify_json.trigger_condition
 TO PUBLIC;
 GRANT SELECT ON
-    notify_json.channels, notify_json.consumers, notify_json.channel_rights,
+    notify_json.channels, notify_json.consumers, notify_json.channel_rights, notify_json.contracts,
     notify_json.watch_trigger, notify_json.watched
 TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
-GRANT INSERT, UPDATE, DELETE ON notify_json.channel, notify_json.channel_right
+GRANT INSERT, UPDATE, DELETE
+    ON notify_json.channel, notify_json.channel_right, notify_json.contract
 TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 

@@ -49,8 +49,10 @@ SELECT channel.name, channel.durable, channel.retention,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
     channel.created_at,
-    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner
+    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner,
+    contract.registered_at AS contract_since
 FROM notify_json.channel
+LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id LIMIT 1
@@ -63,4 +65,4 @@ WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.n
 
 COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
-'reader may publish or consume.';
+'reader may publish or consume. contract_since is NULL where events need not meet a schema.';

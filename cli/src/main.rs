@@ -9,6 +9,7 @@ mod output;
 mod print;
 mod progress;
 mod publish;
+mod schema;
 mod stop;
 
 use std::io::{self, IsTerminal};
@@ -40,6 +41,7 @@ enum Command {
     Consumers(manage::Consumers),
     Seek(manage::Seek),
     Prune(manage::Prune),
+    Schema(schema::Schema),
 }
 
 /// What is not an error itself, such as a `.pgpass` that others may read.
@@ -63,6 +65,7 @@ async fn main() -> ExitCode {
         Command::Consumers(consumers) => consumers.run().await,
         Command::Seek(seek) => seek.run().await,
         Command::Prune(prune) => prune.run().await,
+        Command::Schema(schema) => schema.run().await,
     };
     match result {
         Ok(code) => code,

@@ -89,10 +89,10 @@ impl Prune {
     }
 }
 
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Runs a query in a connection of its own.
-async fn query(
+pub(crate) async fn query(
     connection: &Connection,
     sql: &str,
     parameters: &[Parameter<'_>],

@@ -55,6 +55,8 @@ pub enum ErrorKind {
     TooLarge,
     /// A value does not serialize to JSON.
     Encode,
+    /// A contract is not compatible with that of its channel. The source says where and why.
+    Incompatible,
     /// The server cannot serve a listener: a standby, or a pooler in transaction mode.
     Unsupported,
     /// The subscriber was too slow for [`Overflow::Close`](crate::Overflow::Close).
@@ -106,6 +108,12 @@ impl Error {
             });
         }
         self.build(|e| e.place = Some((position, receipt)))
+    }
+
+    #[cfg(feature = "schema")]
+    pub(crate) fn incompatible(source: crate::Incompatible) -> Self {
+        let text = format!("the contract is not compatible with the channel's: {source}");
+        Self::new(ErrorKind::Incompatible, text).caused_by(source)
     }
 
     pub(crate) fn closed() -> Self {

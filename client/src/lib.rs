@@ -34,6 +34,8 @@ mod change;
 mod channel;
 mod config;
 mod connect;
+#[cfg(feature = "schema")]
+mod contract;
 mod counters;
 mod error;
 mod event;
@@ -50,6 +52,8 @@ mod subscription;
 pub use change::{Change, Changes, Origin};
 pub use config::{Bounds, ListenerConfig, Overflow};
 pub use connect::connect;
+#[cfg(feature = "schema")]
+pub use contract::{Contract, Incompatible, Registered, check_compatible, register};
 pub use counters::Counts;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Gap};
@@ -62,6 +66,6 @@ pub use subscription::Subscription;
 /// The version whose clients and transactions this crate takes.
 pub use tokio_postgres;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "schema"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

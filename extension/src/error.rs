@@ -6,6 +6,8 @@ use pgrx::PgLogLevel;
 use pgrx::PgSqlErrorCode::{self, *};
 use pgrx::pg_sys::panic::ErrorReport;
 
+use crate::argument::Encoding;
+use crate::contract::{BadSchema, Breach, Uncheckable};
 use crate::json::Invalid;
 
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,14 @@ pub(crate) enum Error {
     Untranslatable { what: &'static str },
     #[error("payload is not valid JSON")]
     Json(#[from] Invalid),
+    #[error("payload breaks the contract of its channel")]
+    Breach(Breach),
+    #[error("payload cannot be checked against the contract of its channel")]
+    Uncheckable(Uncheckable),
+    #[error("schema is none that events can be checked by")]
+    BadSchema(BadSchema),
+    #[error("contract of the channel cannot be used")]
+    UnusableContract(BadSchema),
     #[error("payload is too large")]
     TooLarge { length: usize, limit: usize },
     #[error("out of memory while compressing a payload")]
@@ -51,7 +61,7 @@ impl Error {
     /// Ends the statement with this error.
     pub(crate) fn raise(self) -> ! {
         ErrorReport::new(self.sqlstate(), self.to_string(), "notify_json")
-            .set_detail(self.detail())
+            .set_detail(in_any_encoding(self.detail()))
             .set_hint(self.hint())
             .report(PgLogLevel::ERROR);
         unreachable!("an error does not return")
@@ -65,6 +75,9 @@ impl Error {
             Self::NotUtf8 { .. } => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::Untranslatable { .. } => ERRCODE_UNTRANSLATABLE_CHARACTER,
             Self::Json(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Self::Breach(_) => ERRCODE_CHECK_VIOLATION,
+            Self::Uncheckable(_) | Self::BadSchema(_) => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::UnusableContract(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::TooLarge { .. } => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Compress { .. } => ERRCODE_OUT_OF_MEMORY,
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
@@ -96,6 +109,23 @@ impl Error {
             }
             Self::Json(Invalid { bytes, line, column, reason }) => {
                 format!("In the text of {bytes} bytes at line {line}, byte {column}: {reason}.")
+            }
+            Self::Breach(Breach { place, missing, keyword }) => {
+                let place = match &**place {
+                    "" => "The payload itself".to_owned(),
+                    place => format!("What the payload has at {place}"),
+                };
+                let missing = missing.as_ref();
+                let missing = missing.map(|name| format!(": \"{name}\" is missing"));
+                let missing = missing.unwrap_or_default();
+                format!("{place} does not meet {keyword} of the schema{missing}.")
+            }
+            Self::Uncheckable(Uncheckable { line, column, reason }) => {
+                format!("At line {line}, byte {column}: {reason}.")
+            }
+            Self::BadSchema(BadSchema { reason })
+            | Self::UnusableContract(BadSchema { reason }) => {
+                format!("What is wrong: {reason}.")
             }
             Self::TooLarge { length, limit } => format!(
                 "The JSON text has {length} bytes; notify_json.max_message_bytes allows {limit}."
@@ -154,6 +184,23 @@ impl Error {
             Self::Json(_) => {
                 "Build the payload with jsonb_build_object() or to_json(), which quote and escape."
             }
+            Self::Breach(_) => {
+                "Send what SELECT schema FROM notify_json.contract asks for, or change that with \
+                 notify_json.alter_channel(channel, schema => '...')."
+            }
+            Self::Uncheckable(_) => {
+                "Under a contract, numbers must be within the range of 64-bit floats, values nest \
+                 at most 127 deep, and an object has each property once."
+            }
+            Self::BadSchema(_) => {
+                "Give a JSON Schema, of draft 2020-12 unless $schema says otherwise, that refers to \
+                 itself alone; its patterns know no look-around and no back-references. The JSON \
+                 value null lifts a contract."
+            }
+            Self::UnusableContract(_) => {
+                "Give the channel another one with notify_json.alter_channel(channel, schema => \
+                 '...'), or lift it with schema => 'null'."
+            }
             Self::TooLarge { .. } => {
                 "Raise notify_json.max_message_bytes here and max_message_bytes at every \
                  listener, or send a key by which the listener can fetch the document."
@@ -185,6 +232,18 @@ impl Error {
             }
         }
     }
+}
+
+/// A text that may quote a schema, as every encoding can have it.
+fn in_any_encoding(text: String) -> String {
+    if Encoding::of_database() == Encoding::Utf8 || text.is_ascii() {
+        return text;
+    }
+    let escaped = text.chars().map(|character| match character.is_ascii() {
+        true => character.to_string(),
+        false => character.escape_unicode().to_string(),
+    });
+    escaped.collect()
 }
 
 impl From<SplitError> for Error {

@@ -19,8 +19,13 @@ pub(crate) struct Invalid {
 pub(crate) fn check(text: &str) -> Result<(), Invalid> {
     serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let mut reason = error.to_string();
-        reason.truncate(reason.rfind(" at line ").unwrap_or(reason.len()));
-        Invalid { bytes: text.len(), line, column, reason }
+        Invalid { bytes: text.len(), line, column, reason: reason(&error) }
     })
+}
+
+/// What an error of the parser says, without the place.
+pub(crate) fn reason(error: &serde_json::Error) -> String {
+    let mut reason = error.to_string();
+    reason.truncate(reason.rfind(" at line ").unwrap_or(reason.len()));
+    reason
 }

@@ -6,6 +6,7 @@ mod board;
 mod change;
 mod channel;
 mod checked;
+mod contract;
 mod doorbell;
 mod error;
 mod event;
@@ -31,7 +32,8 @@ mod worker;
     name = "permission",
     requires = ["channel"]
 );
-::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["permission"]);
+::pgrx::extension_sql_file!("../../sql/contract.sql", name = "contract", requires = ["permission"]);
+::pgrx::extension_sql_file!("../../sql/event.sql", name = "event", requires = ["contract"]);
 ::pgrx::extension_sql_file!("../../sql/doorbell.sql", name = "doorbell", requires = ["event"]);
 ::pgrx::extension_sql_file!("../../sql/window.sql", name = "window", requires = ["doorbell"]);
 ::pgrx::extension_sql_file!("../../sql/read.sql", name = "read", requires = ["window"]);

@@ -9,10 +9,12 @@ use pgrx::{check_for_interrupts, pg_extern, pg_sys};
 
 use crate::argument::{Encoding, Json, Jsonb, Text, to_utf8};
 use crate::channel::Channel;
+use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::Log;
 use crate::permission::Publisher;
-use crate::{doorbell, policy, queue, settings};
+use crate::policy::Policy;
+use crate::{doorbell, json, policy, queue, settings};
 
 #[pg_extern(name = "notify_json", volatile, parallel_unsafe, requires = ["rights"])]
 fn notify_json_jsonb(channel: Option<Text<'_>>, payload: Option<Jsonb<'_>>) -> Option<i64> {
@@ -59,11 +61,12 @@ pub(crate) fn publish(
         return Err(Error::ParallelWorker);
     }
     loop {
-        let Some(log) = policy::log_for(channel, publisher)? else {
-            send(channel, payload)?;
+        let Policy { log, contract } = policy::of(channel, publisher)?;
+        let Some(log) = log else {
+            send(channel, payload, contract.as_deref())?;
             return Ok(None);
         };
-        if let Some(id) = keep(channel, payload, &log)? {
+        if let Some(id) = keep(channel, payload, contract.as_deref(), &log)? {
             return Ok(Some(id));
         }
         // The extension was dropped, and perhaps created again, since this transaction began.
@@ -71,13 +74,27 @@ pub(crate) fn publish(
     }
 }
 
+impl Checked<'_> {
+    /// Refuses a text, the payload's, that is not JSON or breaks the contract.
+    fn check(self, text: &str, contract: Option<&Contract>) -> Result<(), Error> {
+        match (contract, self) {
+            (Some(contract), _) => contract.check(text),
+            (None, Self::NotYet(_)) => Ok(json::check(text)?),
+            (None, Self::ByServer(_)) => Ok(()),
+        }
+    }
+}
+
 /// Writes the event to the log, and rings for consumers that attend.
-fn keep(channel: &Channel, json: Checked<'_>, log: &Log) -> Result<Option<i64>, Error> {
+fn keep(
+    channel: &Channel,
+    json: Checked<'_>,
+    contract: Option<&Contract>,
+    log: &Log,
+) -> Result<Option<i64>, Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
-    if let Checked::NotYet(_) = json {
-        crate::json::check(&text)?;
-    }
+    json.check(&text, contract)?;
     let id = log.append(channel, bytes)?;
     if id.is_some() {
         doorbell::ring(channel);
@@ -101,7 +118,7 @@ struct Sender {
 }
 
 /// Splits the text and queues its payloads, all or, when an error ends the transaction, none.
-fn send(channel: &Channel, json: Checked<'_>) -> Result<(), Error> {
+fn send(channel: &Channel, json: Checked<'_>, contract: Option<&Contract>) -> Result<(), Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     let options = SplitOptions {
@@ -122,9 +139,7 @@ fn send(channel: &Channel, json: Checked<'_>) -> Result<(), Error> {
             }
         };
         let split = splitter.split(&text, &options)?;
-        if let Checked::NotYet(_) = json {
-            crate::json::check(&text)?;
-        }
+        json.check(&text, contract)?;
         for payload in split.payloads() {
             check_for_interrupts!();
             buffer.clear();

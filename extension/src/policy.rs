@@ -11,6 +11,7 @@ use pgrx::pg_sys::{Datum, Oid};
 use pgrx::{pg_extern, pg_guard, pg_sys};
 
 use crate::channel::Channel;
+use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::Log;
 use crate::permission::{self, Publisher, Right};
@@ -39,14 +40,24 @@ pub(crate) fn watch() {
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(invalidated), Datum::from(0)) };
 }
 
-/// Where to log events that a role publishes on this channel; `None` if it is live.
-pub(crate) fn log_for(channel: &Channel, publisher: Publisher) -> Result<Option<Log>, Error> {
-    let Some(registry) = settled()? else { return Ok(None) };
-    let Some(registered) = registry.channels.get(channel) else { return Ok(None) };
+/// What holds for the events of a channel.
+#[derive(Default)]
+pub(crate) struct Policy {
+    /// Where to log them; `None` on a live channel.
+    pub(crate) log: Option<Log>,
+    /// What they must meet.
+    pub(crate) contract: Option<Rc<Contract>>,
+}
+
+/// What holds for events that a role publishes on this channel; an error if it may not.
+pub(crate) fn of(channel: &Channel, publisher: Publisher) -> Result<Policy, Error> {
+    let Some(registry) = settled()? else { return Ok(Policy::default()) };
+    let Some(registered) = registry.channels.get(channel) else { return Ok(Policy::default()) };
     if !registered.allows(publisher.role, Right::Publish) {
         return Err(permission::deny(Right::Publish, channel, publisher));
     }
-    Ok(registered.durable.then_some(registry.log))
+    let log = registered.durable.then_some(registry.log);
+    Ok(Policy { log, contract: registered.contract.clone() })
 }
 
 /// The durable channels that meet a condition.
@@ -171,7 +182,8 @@ fn load() -> Result<Option<Registry>, Error> {
             return Ok(None);
         }
         STALE.set(false);
-        let registry = Registry::read(relation, schema);
+        let before = LATEST.take().map(|(_, registry)| registry);
+        let registry = Registry::read(relation, schema, before.as_deref());
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
         registry.map(Some)
     }

@@ -1,12 +1,16 @@
-//! The registry of channels as its tables have it: which are durable, and who may do what on them.
+//! The registry of channels as its tables have it: which are durable, who may do what on them, and
+//! what their events must meet.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::ptr::null_mut;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{Datum, Oid, Relation};
 use pgrx::{FromDatum, pg_sys};
 
 use crate::channel::Channel;
+use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::Log;
 use crate::permission::Right;
@@ -23,6 +27,7 @@ pub(crate) struct Registered {
     /// `None` in tables of version 0.1.0, where everybody may do everything.
     owner: Option<Oid>,
     granted: Vec<(Right, Oid)>,
+    pub(crate) contract: Option<Rc<Contract>>,
 }
 
 impl Registered {
@@ -51,32 +56,37 @@ pub(crate) fn table() -> (Oid, Oid) {
 }
 
 impl Registry {
-    /// Reads the tables, whatever role asks.
+    /// Reads the tables, whatever role asks. Contracts that are as they were before stay compiled.
     ///
     /// # Safety
     /// `channels` must be the table of channels, open, and `schema` that of the extension.
-    pub(crate) unsafe fn read(channels: Relation, schema: Oid) -> Result<Self, Error> {
+    pub(crate) unsafe fn read(
+        channels: Relation,
+        schema: Oid,
+        before: Option<&Self>,
+    ) -> Result<Self, Error> {
         let mut registry = Self { channels: HashMap::new(), log: Log::find(schema)? };
         let mut retention = 0;
         // SAFETY: the caller vouches for the table; the values are of its columns.
         unsafe {
-            let has_rights = match width(channels) {
-                CHANNEL_COLUMNS => true,
-                OLD_CHANNEL_COLUMNS => false,
+            let is_old = match width(channels) {
+                CHANNEL_COLUMNS => false,
+                OLD_CHANNEL_COLUMNS => true,
                 _ => return Err(Error::Version { table: "notify_json.channel" }),
             };
             visit(channels, |[name, is_durable, kept, _, owner]| {
                 let Some(name) = <&[u8]>::from_datum(name, false) else { return };
                 let durable = is_true(is_durable);
-                let owner = has_rights.then(|| oid(owner));
-                let registered = Registered { durable, owner, granted: Vec::new() };
+                let owner = (!is_old).then(|| oid(owner));
+                let registered = Registered { durable, owner, granted: Vec::new(), contract: None };
                 registry.channels.insert(Channel::of(name), registered);
                 if durable {
                     retention = retention.max(microseconds(&*kept.cast_mut_ptr()));
                 }
             });
-            if has_rights {
+            if !is_old {
                 registry.read_rights(schema)?;
+                registry.read_contracts(schema, before)?;
             }
         }
         registry.log.fill_for(retention / 8);
@@ -86,29 +96,48 @@ impl Registry {
     /// # Safety
     /// `schema` must be that of the extension.
     unsafe fn read_rights(&mut self, schema: Oid) -> Result<(), Error> {
-        // SAFETY: a static, NUL-terminated name; the relation stays open to the end of the scan, or
-        // to that of the transaction if an error comes; the values are of its columns.
+        // SAFETY: the values are of the columns of that table.
         unsafe {
-            let table = pg_sys::get_relname_relid(c"channel_right".as_ptr(), schema);
-            let lock = pg_sys::AccessShareLock as i32;
-            let rights = pg_sys::try_table_open(table, lock);
-            if rights.is_null() || width(rights) != RIGHT_COLUMNS {
-                return Err(Error::Version { table: "notify_json.channel_right" });
-            }
-            visit(rights, |[name, role, publish, consume, _]| {
-                let name = <&[u8]>::from_datum(name, false).map(Channel::of);
-                let Some(channel) = name.and_then(|name| self.channels.get_mut(&name)) else {
-                    return;
-                };
-                for (right, is_granted) in [(Right::Publish, publish), (Right::Consume, consume)] {
-                    if is_true(is_granted) {
-                        channel.granted.push((right, oid(role)));
+            visit_table(
+                schema,
+                c"channel_right",
+                RIGHT_COLUMNS,
+                |[name, role, publish, consume, _]| {
+                    let Some(channel) = self.named(name) else { return };
+                    for (right, is_granted) in
+                        [(Right::Publish, publish), (Right::Consume, consume)]
+                    {
+                        if is_true(is_granted) {
+                            channel.granted.push((right, oid(role)));
+                        }
                     }
-                }
-            });
-            pg_sys::table_close(rights, lock);
+                },
+            )
         }
-        Ok(())
+    }
+
+    /// # Safety
+    /// `schema` must be that of the extension.
+    unsafe fn read_contracts(&mut self, schema: Oid, before: Option<&Self>) -> Result<(), Error> {
+        let before = |name| before?.channels.get(&name)?.contract.clone();
+        // SAFETY: the values are of the columns of that table.
+        unsafe {
+            visit_table(schema, c"contract", CONTRACT_COLUMNS, |[name, schema, ..]| {
+                let known = <&[u8]>::from_datum(name, false).map(Channel::of).and_then(before);
+                let schema = <&[u8]>::from_datum(schema, false);
+                let (Some(channel), Some(schema)) = (self.named(name), schema) else { return };
+                let known = known.filter(|contract| contract.is(schema));
+                channel.contract = Some(known.unwrap_or_else(|| Rc::new(Contract::new(schema))));
+            })
+        }
+    }
+
+    /// # Safety
+    /// The name must be a string.
+    unsafe fn named(&mut self, name: Datum) -> Option<&mut Registered> {
+        // SAFETY: the caller vouches for it.
+        let name = unsafe { <&[u8]>::from_datum(name, false) };
+        self.channels.get_mut(&Channel::of(name?))
     }
 }
 
@@ -117,6 +146,8 @@ const CHANNEL_COLUMNS: usize = 5;
 const OLD_CHANNEL_COLUMNS: usize = 4;
 /// `channel`, `role`, `publish`, `consume`.
 const RIGHT_COLUMNS: usize = 4;
+/// `channel`, `schema`, `registered_at`.
+const CONTRACT_COLUMNS: usize = 3;
 const MAX_COLUMNS: usize = 5;
 
 /// How many columns a table has.
@@ -126,6 +157,30 @@ const MAX_COLUMNS: usize = 5;
 unsafe fn width(table: Relation) -> usize {
     // SAFETY: the caller vouches for it.
     unsafe { (*(*table).rd_att).natts as usize }
+}
+
+/// Calls for each row of a table of the extension, with its values.
+///
+/// # Safety
+/// `schema` must be that of the extension.
+unsafe fn visit_table(
+    schema: Oid,
+    name: &'static CStr,
+    columns: usize,
+    row: impl FnMut([Datum; MAX_COLUMNS]),
+) -> Result<(), Error> {
+    // SAFETY: a static, NUL-terminated name; the relation stays open to the end of the scan, or to
+    // that of the transaction if an error comes.
+    unsafe {
+        let lock = pg_sys::AccessShareLock as i32;
+        let table = pg_sys::try_table_open(pg_sys::get_relname_relid(name.as_ptr(), schema), lock);
+        if table.is_null() || width(table) != columns {
+            return Err(Error::Version { table: "a table in schema notify_json" });
+        }
+        visit(table, row);
+        pg_sys::table_close(table, lock);
+    }
+    Ok(())
 }
 
 /// Calls for each row, with its values; a row of fewer columns is filled up with 0.

@@ -115,9 +115,11 @@ fn the_paths_of_the_map_exist_and_no_source_is_missing_from_it() {
     for folder in [
         "wire/src",
         "extension/src",
+        "extension/src/contract",
         "extension/src/worker",
         "client/src",
         "client/src/connect",
+        "client/src/contract",
         "client/src/log",
     ] {
         for file in std::fs::read_dir(project().join(folder)).unwrap() {

@@ -8,6 +8,7 @@ mod command_line_durable;
 mod command_line_output;
 mod connections;
 mod consuming;
+mod contracts;
 mod disconnected;
 mod documents;
 mod durable;

@@ -10,7 +10,9 @@
 //! - `soak retention HOURS`: how much space the log takes, in simulated time.
 //! - `soak mirror RUNS SEED`: random tables, mirrored from their events.
 //! - `soak watch ROWS ROUNDS`: what row changes cost, beside other triggers.
+//! - `soak contract SECONDS`: what a contract costs, on one core.
 
+mod contract;
 mod drain;
 mod durable;
 mod faults;
@@ -36,6 +38,7 @@ async fn main() {
         ["retention", hours] => retention::run(number(hours) as u32).await,
         ["mirror", runs, seed] => mirror::run(number(runs), number(seed)).await,
         ["watch", rows, rounds] => watch::run(number(rows), number(rounds)).await,
+        ["contract", seconds] => contract::run(number(seconds)).await,
         _ => panic!("usage: as the first lines of tests/src/bin/soak/main.rs say"),
     }
 }

@@ -1,0 +1,391 @@
+//! Whether a schema may follow another one.
+
+use jsonschema::PatternOptions;
+use jsonschema::canonical::{self, CanonicalSchema, Containment};
+use serde_json::Value;
+
+use super::standalone::{closed, part, without_root_references};
+
+/// Why a schema may not follow another one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", place(.path))]
+pub struct Incompatible {
+    path: String,
+    reason: String,
+}
+
+fn place(path: &str) -> &str {
+    if path.is_empty() { "the event itself" } else { path }
+}
+
+impl Incompatible {
+    /// Where in an event the two differ: a JSON pointer, in which `*` is every element of an array,
+    /// or every property that has no name in the schema.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the difference is.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// Checks that every event that an old schema describes is accepted by a new one.
+///
+/// Described is what the schema accepts, but for properties that it does not name, unless it has
+/// `additionalProperties` or `unevaluatedProperties`: readers ignore them. So a field may come that
+/// need not be there, and may go; one that must be there may not come, and none may become narrower.
+///
+/// What is not proven is refused, be it compatible in fact: for example any change of a type that
+/// contains itself.
+///
+/// # Errors
+/// Where the two differ and how, or why nothing can be said.
+pub fn check_compatible(old: &Value, new: &Value) -> Result<(), Incompatible> {
+    let (old, new) = (without_root_references(old), without_root_references(new));
+    match difference(&old, &new) {
+        None => Ok(()),
+        Some(reason) => Err(located(&old, &new, String::new(), reason, 0)),
+    }
+}
+
+/// The innermost place where a difference shows.
+fn located(old: &Value, new: &Value, path: String, reason: String, depth: u32) -> Incompatible {
+    const MAX_DEPTH: u32 = 8;
+    let children = match depth < MAX_DEPTH {
+        true => children(old, new),
+        false => Vec::new(),
+    };
+    for (name, old_part, new_part) in children {
+        let (old_part, new_part) = (part(old, old_part), part(new, new_part));
+        if let Some(reason) = difference(&old_part, &new_part) {
+            return located(&old_part, &new_part, format!("{path}/{name}"), reason, depth + 1);
+        }
+    }
+    Incompatible { path, reason }
+}
+
+/// What both describe inside of a value.
+fn children<'a>(old: &'a Value, new: &'a Value) -> Vec<(String, &'a Value, &'a Value)> {
+    let mut children = Vec::new();
+    if let (Some(Value::Object(old)), Some(Value::Object(new))) =
+        (old.get("properties"), new.get("properties"))
+    {
+        for (name, old) in old {
+            if let Some(new) = new.get(name) {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                children.push((name, old, new));
+            }
+        }
+    }
+    for keyword in ["items", "additionalProperties"] {
+        if let (Some(old), Some(new)) = (old.get(keyword), new.get(keyword)) {
+            children.push(("*".to_owned(), old, new));
+        }
+    }
+    children
+}
+
+/// Why the new schema may not follow; `None` if it may.
+fn difference(old: &Value, new: &Value) -> Option<String> {
+    if old == new {
+        return None;
+    }
+    let unproven = |reason: String| Some(format!("cannot be shown to be compatible: {reason}"));
+    let old_form = match form(old) {
+        Ok(form) => form,
+        Err(reason) => return unproven(format!("of the old schema, {reason}")),
+    };
+    let new_form = match form(new) {
+        Ok(form) => form,
+        Err(reason) => return unproven(format!("of the new schema, {reason}")),
+    };
+    let old_form = match form(&closed(&old_form.to_json_schema())) {
+        Ok(form) => form,
+        Err(reason) => return unproven(format!("of the old schema, {reason}")),
+    };
+    match new_form.covers(&old_form) {
+        Ok(Containment::Yes) => None,
+        Ok(Containment::No) => Some(lost(&old_form, &new_form)),
+        Ok(Containment::Unknown) => unproven("the schemas differ too much".to_owned()),
+        Err(error) => unproven(error.to_string()),
+    }
+}
+
+fn form(schema: &Value) -> Result<CanonicalSchema, String> {
+    let form = canonical::options()
+        .offline()
+        .should_validate_formats(true)
+        .with_pattern_options(PatternOptions::regex())
+        .canonicalize(schema)
+        .map_err(|error| error.to_string())?;
+    match form.view() {
+        canonical::CanonicalView::Raw(_) => {
+            Err("keywords are beyond what can be compared".to_owned())
+        }
+        _ => Ok(form),
+    }
+}
+
+/// Says what is accepted no more.
+fn lost(old: &CanonicalSchema, new: &CanonicalSchema) -> String {
+    const MAX_CHARACTERS: usize = 300;
+    let what = "what the old schema describes would be refused";
+    let Ok(rest) = old.subtract(new) else { return what.to_owned() };
+    let mut rest = rest.to_json_schema();
+    if let Some(object) = rest.as_object_mut() {
+        object.remove("$schema");
+    }
+    let rest = rest.to_string();
+    if rest.chars().count() > MAX_CHARACTERS {
+        return what.to_owned();
+    }
+    format!("{what}, namely {rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Contract;
+
+    /// Where the schema may not follow the other one.
+    fn refused(old: &Value, new: &Value) -> Option<String> {
+        check_compatible(old, new).err().map(|error| error.path)
+    }
+
+    fn of<T: JsonSchema>() -> Value {
+        Contract::of::<T>().schema().clone()
+    }
+
+    /// Two versions of types: the second may follow the first, and not the other way round.
+    macro_rules! versions {
+        ($name:ident, $path:literal, { $($old:item)* } { $($new:item)* }) => {
+            #[test]
+            fn $name() {
+                mod old {
+                    use super::*;
+                    $(#[derive(Deserialize, JsonSchema)] #[allow(dead_code, reason = "a schema")] $old)*
+                }
+                mod new {
+                    use super::*;
+                    $(#[derive(Deserialize, JsonSchema)] #[allow(dead_code, reason = "a schema")] $new)*
+                }
+                let (old, new) = (of::<old::T>(), of::<new::T>());
+                assert_eq!(check_compatible(&old, &old), Ok(()));
+                assert_eq!(check_compatible(&old, &new), Ok(()));
+                assert_eq!(refused(&new, &old).as_deref(), Some($path));
+            }
+        };
+    }
+
+    versions!(a_field_becomes_wider, "/a/b",
+        { pub(super) struct T { a: A } struct A { b: u8 } }
+        { pub(super) struct T { a: A } struct A { b: u16 } });
+    versions!(a_field_becomes_optional, "",
+        { pub(super) struct T { a: u8, b: String } }
+        { pub(super) struct T { a: u8, b: Option<String> } });
+    versions!(an_enum_gets_a_variant, "/a",
+        { pub(super) struct T { a: A } enum A { X, Y } }
+        { pub(super) struct T { a: A } enum A { X, Y, Z } });
+    versions!(a_tagged_enum_gets_a_variant, "",
+        { #[serde(tag = "kind")] pub(super) enum T { X { a: i32 }, Y { b: String } } }
+        { #[serde(tag = "kind")] pub(super) enum T { X { a: i64 }, Y { b: String, c: Option<u8> }, Z } });
+    versions!(an_enum_with_content_gets_a_variant, "",
+        { pub(super) enum T { X(i32), Y { b: String } } }
+        { pub(super) enum T { X(i32), Y { b: String, c: Option<u8> }, Z(u8) } });
+    versions!(elements_become_wider, "/a/*",
+        { pub(super) struct T { a: Vec<u8> } }
+        { pub(super) struct T { a: Vec<u16> } });
+    versions!(values_of_a_map_become_wider, "/a/*",
+        { pub(super) struct T { a: std::collections::BTreeMap<String, u8> } }
+        { pub(super) struct T { a: std::collections::BTreeMap<String, u16> } });
+
+    #[test]
+    fn fields_that_need_not_be_there_come_and_go() {
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code, reason = "its schema is what matters")]
+        struct Few {
+            a: u8,
+        }
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code, reason = "its schema is what matters")]
+        struct More {
+            a: u8,
+            b: Option<String>,
+            #[serde(default)]
+            c: Vec<Few>,
+        }
+        assert_eq!(refused(&of::<Few>(), &of::<More>()), None);
+        assert_eq!(refused(&of::<More>(), &of::<Few>()), None);
+    }
+
+    #[test]
+    fn schemas_by_hand() {
+        for (old, new, path) in [
+            (json!(true), json!({}), None),
+            (json!({}), json!({ "type": "object" }), Some("")),
+            (json!({ "type": "integer" }), json!({ "type": ["number", "null"] }), None),
+            (json!({ "const": 1 }), json!({ "enum": [1, 2] }), None),
+            (json!({ "enum": [1, 2] }), json!({ "minimum": 1 }), None),
+            (json!({ "enum": [1, 2] }), json!({ "minimum": 2 }), Some("")),
+            (json!({ "maxLength": 3 }), json!({ "maxLength": 4 }), None),
+            (json!({ "maxLength": 4 }), json!({ "maxLength": 3 }), Some("")),
+            (json!({ "type": "string", "pattern": "^a" }), json!({ "type": "string" }), None),
+            (json!({ "type": "string" }), json!({ "type": "string", "pattern": "^a" }), Some("")),
+            (json!({ "format": "uuid" }), json!({ "format": "date" }), Some("")),
+            // Named by nobody, but not forbidden to be there by anybody either.
+            (
+                json!({ "properties": { "a": {} } }),
+                json!({ "properties": { "a": {}, "b": { "type": "null" } } }),
+                None,
+            ),
+            (
+                json!({ "properties": { "a": {} }, "additionalProperties": true }),
+                json!({ "properties": { "a": {}, "b": { "type": "null" } } }),
+                Some(""),
+            ),
+            (
+                json!({ "allOf": [{ "properties": { "a": {} } }, { "properties": { "b": {} } }] }),
+                json!({ "properties": { "b": { "type": "null" } } }),
+                Some(""),
+            ),
+            (
+                json!({ "$ref": "#/$defs/a", "$defs": { "a": { "type": "integer" } } }),
+                json!({ "$ref": "#/$defs/b", "$defs": { "b": { "type": "number" } } }),
+                None,
+            ),
+            (json!({ "$ref": "http://localhost/" }), json!({}), Some("")),
+        ] {
+            assert_eq!(refused(&old, &new).as_deref(), path, "{old} → {new}");
+        }
+    }
+
+    /// Schemas and events of a few forms that like to meet.
+    struct Random(fastrand::Rng);
+
+    impl Random {
+        fn name(&mut self) -> &'static str {
+            ["a", "b", "c"][self.0.usize(..3)]
+        }
+
+        fn schema(&mut self, depth: u32) -> Value {
+            match self.0.u32(..if depth == 0 { 5 } else { 9 }) {
+                0 => {
+                    let types = ["integer", "string", "null", "boolean"];
+                    json!({ "type": types[self.0.usize(..4)] })
+                }
+                1 => json!({ "type": "integer", "minimum": self.0.i32(-2..3) }),
+                2 => json!({ "enum": [self.event(0), self.event(0)] }),
+                3 => json!({ "type": "string", "maxLength": self.0.u32(..3) }),
+                4 => json!({}),
+                5 => json!({ "type": "array", "items": self.schema(depth - 1) }),
+                6 => json!({ "anyOf": [self.schema(depth - 1), self.schema(depth - 1)] }),
+                7 => json!({ "allOf": [self.schema(depth - 1), self.schema(depth - 1)] }),
+                _ => {
+                    let mut schema = json!({ "type": "object", "properties": {}, "required": [] });
+                    for _ in 0..self.0.usize(..3) {
+                        let name = self.name();
+                        schema["properties"][name] = self.schema(depth - 1);
+                        if self.0.bool() {
+                            schema["required"] = json!([name]);
+                        }
+                    }
+                    match self.0.u32(..4) {
+                        0 => schema["additionalProperties"] = false.into(),
+                        1 => schema["additionalProperties"] = self.schema(depth - 1),
+                        _ => {}
+                    }
+                    schema
+                }
+            }
+        }
+
+        /// As the schema is, or a bit different.
+        fn changed(&mut self, schema: &Value, depth: u32) -> Value {
+            let mut schema = schema.clone();
+            if self.0.u32(..4) == 0 {
+                return self.schema(depth);
+            }
+            match &mut schema {
+                Value::Object(object) => {
+                    for value in object.values_mut() {
+                        if self.0.bool() && (value.is_object() || value.is_array()) {
+                            *value = self.changed_within(value, depth.saturating_sub(1));
+                        }
+                    }
+                }
+                _ => return self.schema(depth),
+            }
+            schema
+        }
+
+        fn changed_within(&mut self, value: &Value, depth: u32) -> Value {
+            match value {
+                Value::Object(object) if object.keys().all(|name| name.len() == 1) => {
+                    let mut properties = object.clone();
+                    let name = self.name();
+                    properties.insert(name.to_owned(), self.schema(depth));
+                    properties.into()
+                }
+                Value::Array(array) if array.iter().all(Value::is_object) => {
+                    array.iter().map(|part| self.changed(part, depth)).collect()
+                }
+                Value::Object(_) => self.changed(value, depth),
+                value => value.clone(),
+            }
+        }
+
+        fn event(&mut self, depth: u32) -> Value {
+            match self.0.u32(..if depth == 0 { 4 } else { 7 }) {
+                0 => Value::Null,
+                1 => self.0.bool().into(),
+                2 => self.0.i32(-2..4).into(),
+                3 => ["", "a", "bb", "ccc"][self.0.usize(..4)].into(),
+                4 => (0..self.0.u32(..3)).map(|_| self.event(depth - 1)).collect(),
+                _ => {
+                    let count = self.0.u32(..3);
+                    let fields =
+                        (0..count).map(|_| (self.name().to_owned(), self.event(depth - 1)));
+                    Value::Object(fields.collect())
+                }
+            }
+        }
+    }
+
+    /// Whether the event has what nobody who read the schema could know.
+    fn described(schema: &Value, event: &Value) -> bool {
+        let closed = closed(&form(schema).unwrap().to_json_schema());
+        validates(&closed, event)
+    }
+
+    fn validates(schema: &Value, event: &Value) -> bool {
+        jsonschema::options().should_validate_formats(true).build(schema).unwrap().is_valid(event)
+    }
+
+    #[test]
+    fn what_may_follow_accepts_what_was_described() {
+        let mut random = Random(fastrand::Rng::with_seed(1));
+        let (mut compatible, mut events) = (0, 0);
+        for _ in 0..2_000 {
+            let old = random.schema(2);
+            let new = random.changed(&old, 2);
+            if old == new || check_compatible(&old, &new).is_err() {
+                continue;
+            }
+            compatible += 1;
+            for _ in 0..50 {
+                let event = random.event(3);
+                if validates(&old, &event) && described(&old, &event) {
+                    events += 1;
+                    assert!(validates(&new, &event), "{event}: {old} → {new}");
+                }
+            }
+        }
+        assert!(compatible > 100 && events > 500, "{compatible} {events}");
+    }
+}

@@ -1,0 +1,121 @@
+//! The contract of a channel: a JSON Schema that its events must meet.
+
+mod breach;
+mod cost;
+mod instance;
+
+use std::cell::OnceCell;
+
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use pgrx::pg_extern;
+use serde_json::Value;
+
+use crate::argument::{Json, to_utf8};
+use crate::error::Error;
+use crate::settings;
+pub(crate) use breach::Breach;
+pub(crate) use instance::Uncheckable;
+
+/// A schema, compiled when the first event is checked by it.
+pub(crate) struct Contract {
+    /// In the database's encoding.
+    text: Box<[u8]>,
+    compiled: OnceCell<Compiled>,
+}
+
+struct Compiled {
+    schema: Value,
+    validator: Validator,
+}
+
+/// Bytes that a schema may have in UTF-8. Every session that publishes keeps all of them.
+const MAX_SCHEMA_BYTES: usize = 1 << 20;
+
+/// Bytes that one compiled `pattern` may take, and its cache of states.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+impl Contract {
+    pub(crate) fn new(text: &[u8]) -> Self {
+        Self { text: text.into(), compiled: OnceCell::new() }
+    }
+
+    /// Whether its schema is this text.
+    pub(crate) fn is(&self, text: &[u8]) -> bool {
+        *self.text == *text
+    }
+
+    /// Refuses a payload that is not JSON, cannot be checked or breaks the contract.
+    pub(crate) fn check(&self, payload: &str) -> Result<(), Error> {
+        // What is checked is held in memory as a tree.
+        let (length, limit) = (payload.len(), settings::max_message_bytes());
+        if length > limit {
+            return Err(Error::TooLarge { length, limit });
+        }
+        let instance = instance::parse(payload)?;
+        let Compiled { schema, validator } = self.compiled()?;
+        match validator.validate(&instance) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Error::Breach(Breach::new(&error, &instance, schema))),
+        }
+    }
+
+    fn compiled(&self) -> Result<&Compiled, Error> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        let text = to_utf8(&self.text, "schema")?;
+        let compiled = compile(&text).map_err(Error::UnusableContract)?;
+        Ok(self.compiled.get_or_init(|| compiled))
+    }
+}
+
+/// Why a text is no schema that events can be checked by. It may quote the schema.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct BadSchema {
+    pub(crate) reason: String,
+}
+
+#[pg_extern(sql = false)]
+fn check_schema(schema: Option<Json<'_>>) {
+    let check = |schema: Json<'_>| {
+        let text = to_utf8(schema.bytes(), "schema")?;
+        compile(&text).map_err(Error::BadSchema)
+    };
+    if let Some(Err(error)) = schema.map(check) {
+        error.raise();
+    }
+}
+
+fn compile(text: &str) -> Result<Compiled, BadSchema> {
+    if text.len() > MAX_SCHEMA_BYTES {
+        let reason = format!("the schema has {} bytes, of at most {MAX_SCHEMA_BYTES}", text.len());
+        return Err(BadSchema { reason });
+    }
+    let schema: Value = serde_json::from_str(text)
+        .map_err(|error| BadSchema { reason: format!("the schema cannot be read: {error}") })?;
+    let patterns =
+        PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
+    let options = jsonschema::options()
+        .offline()
+        .should_validate_formats(true)
+        .with_pattern_options(patterns);
+    let built = options.build(&schema);
+    let validator = built.map_err(|error| BadSchema { reason: explained(&error) })?;
+    cost::check(&schema).map_err(|reason| BadSchema { reason })?;
+    Ok(Compiled { schema, validator })
+}
+
+/// What is wrong with a schema, and where in it.
+fn explained(error: &ValidationError<'_>) -> String {
+    const MAX_CHARACTERS: usize = 300;
+    let text = error.to_string();
+    let mut shown: String = text.chars().take(MAX_CHARACTERS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    match error.instance_path().as_str() {
+        "" => shown,
+        path => format!("at {path}: {shown}"),
+    }
+}
