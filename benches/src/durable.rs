@@ -55,7 +55,6 @@ pub(crate) async fn run(bench: &mut Bench) {
     }
     let settings = [
         ("shared_preload_libraries", "notify_json"),
-        ("fsync", "on"),
         ("max_wal_size", "8GB"),
         ("shared_buffers", "256MB"),
     ];
