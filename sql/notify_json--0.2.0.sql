@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:25
+-- extension/src/lib.rs:27
 -- bootstrap
 -- The script runs as a superuser, with functions and operators of whoever creates the extension in
 -- its path. Until the end of rights.sql it must find PostgreSQL's own alone.
@@ -24,7 +24,7 @@ COMMENT ON SCHEMA notify_json_unchecked IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:26
+-- extension/src/lib.rs:28
 -- requires:
 --   schema
 
@@ -83,7 +83,7 @@ COMMENT ON FUNCTION notify_json.check_window(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:27
+-- extension/src/lib.rs:29
 -- requires:
 --   check
 
@@ -112,7 +112,8 @@ CREATE TRIGGER channel_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON n
 ALTER TABLE notify_json.channel ENABLE ALWAYS TRIGGER channel_changed;
 
 CREATE FUNCTION notify_json_unchecked.create_channel(
-    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days'
+    name text, durable boolean DEFAULT true, retention interval DEFAULT '7 days',
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -138,13 +139,17 @@ BEGIN
     END IF;
     -- What was committed since a channel of this name was dropped is not for the new one.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
+    WHERE create_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval) IS
-'Makes a channel durable: its events are kept for the time of retention, for every consumer.';
+COMMENT ON FUNCTION notify_json_unchecked.create_channel(text, boolean, interval, json) IS
+'Makes a channel durable: its events are kept for the time of retention, for every consumer. '
+'With a schema every event must meet it.';
 
 CREATE FUNCTION notify_json_unchecked.alter_channel(
-    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL
+    name text, durable boolean DEFAULT NULL, retention interval DEFAULT NULL,
+    schema json DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -160,10 +165,12 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(alter_channel.name);
     END IF;
+    PERFORM notify_json.set_contract(alter_channel.name, alter_channel.schema)
+    WHERE alter_channel.schema IS NOT NULL;
 END $$;
 
-COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval) IS
-'Changes the policy of a channel. What is NULL stays as it is.';
+COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval, json) IS
+'Changes the policy of a channel. What is NULL stays as it is; schema => ''null'' lifts its contract.';
 
 CREATE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -250,7 +257,7 @@ COMMENT ON FUNCTION notify_json.check_durable(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:28
+-- extension/src/lib.rs:30
 -- requires:
 --   channel
 
@@ -436,20 +443,20 @@ CREATE FUNCTION notify_json_unchecked.set_owner(channel text, role text) RETURNS
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    owner regrole := notify_json.role_named(set_owner.role);
+    new_owner regrole := notify_json.role_named(set_owner.role);
     -- As for ALTER ... OWNER TO.
     member text := CASE WHEN current_setting('server_version_num')::integer < 160000
         THEN 'MEMBER' ELSE 'SET' END;
 BEGIN
     PERFORM notify_json.check_writable('give a channel away');
-    IF NOT pg_has_role(notify_json.caller(), owner, member) THEN
+    IF NOT pg_has_role(notify_json.caller(), new_owner, member) THEN
         RAISE insufficient_privilege USING
             MESSAGE = format('must be member of role "%s"', set_owner.role),
             DETAIL = format('%s would give channel "%s" to a role that it cannot become.',
                 notify_json.caller(), set_owner.channel),
             HINT = 'Let a superuser call the function, or a member of both roles.';
     END IF;
-    UPDATE notify_json.channel SET owner = set_owner.owner WHERE name = set_owner.channel;
+    UPDATE notify_json.channel SET owner = new_owner WHERE name = set_owner.channel;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(set_owner.channel);
     END IF;
@@ -477,9 +484,89 @@ COMMENT ON VIEW notify_json.channel_rights IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:33
+-- extension/src/lib.rs:35
 -- requires:
 --   permission
+
+-- Apart from notify_json.channel, since few channels have one and it may be long.
+CREATE TABLE notify_json.contract (
+    channel text COLLATE "C" PRIMARY KEY REFERENCES notify_json.channel ON DELETE CASCADE,
+    schema json NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE notify_json.contract IS
+'The JSON Schema that every event of a channel must meet, as it was registered.';
+COMMENT ON COLUMN notify_json.contract.registered_at IS
+'When the channel got this schema, in place of another one if it had one.';
+
+SELECT pg_catalog.pg_extension_config_dump('notify_json.contract'::pg_catalog.regclass, '');
+
+CREATE TRIGGER contract_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.contract
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_json.channel_changed();
+ALTER TABLE notify_json.contract ENABLE ALWAYS TRIGGER contract_changed;
+
+CREATE FUNCTION notify_json.check_schema(schema json) RETURNS void
+LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'check_schema_wrapper';
+
+COMMENT ON FUNCTION notify_json.check_schema(json) IS
+'Refuses what is not a JSON Schema that notify_json() can check events by.';
+
+CREATE FUNCTION notify_json.set_contract(channel text, schema json) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF set_contract.schema::text ~ '^\s*null\s*$' THEN
+        DELETE FROM notify_json.contract WHERE channel = set_contract.channel;
+    ELSE
+        PERFORM notify_json.check_schema(set_contract.schema);
+        INSERT INTO notify_json.contract AS current (channel, schema)
+        VALUES (set_contract.channel, set_contract.schema)
+        ON CONFLICT (channel) DO UPDATE SET schema = excluded.schema, registered_at = DEFAULT
+        WHERE current.schema::text <> excluded.schema::text;
+    END IF;
+END $$;
+
+COMMENT ON FUNCTION notify_json.set_contract(text, json) IS
+'Has events of a channel meet a JSON Schema from now on; the JSON value null lifts that.';
+
+CREATE FUNCTION notify_json_unchecked.replace_contract(channel text, expected json, schema json)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    current text;
+BEGIN
+    PERFORM notify_json.check_writable('replace a contract');
+    -- Whoever else changes the contract waits here, or has committed.
+    PERFORM FROM notify_json.channel WHERE name = replace_contract.channel FOR UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(replace_contract.channel);
+    END IF;
+    SELECT schema::text INTO current FROM notify_json.contract
+    WHERE channel = replace_contract.channel;
+    IF current IS DISTINCT FROM replace_contract.expected::text THEN
+        RETURN false;
+    END IF;
+    PERFORM notify_json.set_contract(replace_contract.channel, replace_contract.schema);
+    RETURN true;
+END $$;
+
+COMMENT ON FUNCTION notify_json_unchecked.replace_contract(text, json, json) IS
+'Changes the contract of a channel if it still is the one expected, byte for byte; NULL is none.';
+
+CREATE VIEW notify_json.contracts WITH (security_barrier) AS
+SELECT channel, schema, registered_at FROM notify_json.contract
+WHERE notify_json.may_publish(channel) OR notify_json.may_consume(channel);
+
+COMMENT ON VIEW notify_json.contracts IS
+'The contracts of the channels on which the reader may publish or consume.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/lib.rs:36
+-- requires:
+--   contract
 
 CREATE SEQUENCE notify_json.event_id;
 
@@ -535,7 +622,7 @@ COMMENT ON FUNCTION notify_json.bytes(json) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:34
+-- extension/src/lib.rs:37
 -- requires:
 --   event
 
@@ -553,7 +640,7 @@ COMMENT ON FUNCTION notify_json.leave(text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:35
+-- extension/src/lib.rs:38
 -- requires:
 --   doorbell
 
@@ -628,7 +715,7 @@ COMMENT ON FUNCTION notify_json.includes(pg_snapshot, pg_snapshot) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:36
+-- extension/src/lib.rs:39
 -- requires:
 --   window
 
@@ -866,7 +953,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:37
+-- extension/src/lib.rs:40
 -- requires:
 --   read
 
@@ -963,7 +1050,7 @@ COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:38
+-- extension/src/lib.rs:41
 -- requires:
 --   consumer
 
@@ -1133,7 +1220,7 @@ COMMENT ON FUNCTION notify_json_unchecked.ack_position(text, text, bigint, text,
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:39
+-- extension/src/lib.rs:42
 -- requires:
 --   holder
 
@@ -1300,7 +1387,7 @@ COMMENT ON FUNCTION notify_json.seek(text, text, timestamptz) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:40
+-- extension/src/lib.rs:43
 -- requires:
 --   fetch
 
@@ -1355,8 +1442,10 @@ SELECT channel.name, channel.durable, channel.retention,
     newest.published_at AS newest_event_at,
     (SELECT count(*) FROM notify_json.consumer WHERE consumer.channel = channel.name) AS consumers,
     channel.created_at,
-    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner
+    (SELECT rolname::text FROM pg_roles WHERE oid = channel.owner) AS owner,
+    contract.registered_at AS contract_since
 FROM notify_json.channel
+LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name ORDER BY id LIMIT 1
@@ -1369,11 +1458,11 @@ WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.n
 
 COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
-'reader may publish or consume.';
+'reader may publish or consume. contract_since is NULL where events need not meet a schema.';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:41
+-- extension/src/lib.rs:44
 -- requires:
 --   views
 
@@ -1398,7 +1487,7 @@ COMMENT ON VIEW notify_json.worker IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:42
+-- extension/src/lib.rs:45
 -- requires:
 --   worker
 
@@ -1513,7 +1602,7 @@ COMMENT ON FUNCTION notify_json_unchecked.start_after(text, bigint) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:43
+-- extension/src/lib.rs:46
 -- requires:
 --   removal
 
@@ -1773,7 +1862,7 @@ COMMENT ON FUNCTION notify_json_unchecked.prune() IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:44
+-- extension/src/lib.rs:47
 -- requires:
 --   prune
 
@@ -2041,7 +2130,7 @@ COMMENT ON FUNCTION notify_json.unwatch(regclass, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:45
+-- extension/src/lib.rs:48
 -- requires:
 --   watch
 
@@ -2061,7 +2150,7 @@ BEGIN
             name, pg_get_function_arguments(target), pg_get_function_result(target),
             'checked_for_' || CASE
                 WHEN name = 'create_channel' THEN 'anybody'
-                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$' THEN 'owners'
+                WHEN name ~ '^(alter|drop)_channel$|^(grant|revoke)_|^set_owner$|^replace_contract$' THEN 'owners'
                 ELSE 'consumers'
             END);
         EXECUTE format('COMMENT ON FUNCTION notify_json.%I(%s) IS %L', name,
@@ -2071,7 +2160,7 @@ END $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:46
+-- extension/src/lib.rs:49
 -- requires:
 --   checked
 
@@ -2098,12 +2187,13 @@ GRANT EXECUTE ON FUNCTION
     notify_json.trigger_condition
 TO PUBLIC;
 GRANT SELECT ON
-    notify_json.channels, notify_json.consumers, notify_json.channel_rights,
+    notify_json.channels, notify_json.consumers, notify_json.channel_rights, notify_json.contracts,
     notify_json.watch_trigger, notify_json.watched
 TO PUBLIC;
 GRANT USAGE ON SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
-GRANT INSERT, UPDATE, DELETE ON notify_json.channel, notify_json.channel_right
+GRANT INSERT, UPDATE, DELETE
+    ON notify_json.channel, notify_json.channel_right, notify_json.contract
 TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 
@@ -2118,20 +2208,26 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:284
--- notify_json::permission::caller
+-- extension/src/checked.rs:177
+-- notify_json::checked::caller
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:127
+-- extension/src/policy.rs:138
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:307
+-- extension/src/permission.rs:137
 -- notify_json::permission::check_publisher
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/contract.rs:79
+-- notify_json::contract::check_schema
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -2142,13 +2238,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:299
+-- extension/src/permission.rs:129
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:292
+-- extension/src/permission.rs:122
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2160,7 +2256,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:23
+-- extension/src/notify.rs:25
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -2174,7 +2270,7 @@ AS 'MODULE_PATHNAME', 'notify_json_json_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:17
+-- extension/src/notify.rs:19
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -2188,7 +2284,7 @@ AS 'MODULE_PATHNAME', 'notify_json_jsonb_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/notify.rs:29
+-- extension/src/notify.rs:31
 -- notify_json::notify::notify_json
 -- requires:
 --   rights
@@ -2220,7 +2316,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/lib.rs:47
+-- extension/src/lib.rs:50
 -- finalize
 COMMENT ON FUNCTION notify_json(text, jsonb) IS
 'Publishes a JSON value on a channel when the transaction commits. '
