@@ -855,7 +855,7 @@ WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.n
 
 COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
-'reader may publish or consume.';
+'reader may publish or consume. contract_since is NULL where events need not meet a schema.';
 
 CREATE FUNCTION notify_json.late(
     channel text, seen pg_snapshot, floor bigint, till pg_snapshot,

@@ -966,7 +966,6 @@ CREATE TABLE notify_json.consumer (
     fetched bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
     told bigint NOT NULL DEFAULT 0,
-    shown bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     acked_at timestamptz,
     shown bigint NOT NULL DEFAULT 0,

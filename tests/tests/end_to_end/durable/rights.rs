@@ -64,7 +64,8 @@ async fn the_least_of_roles_reaches_no_table() {
              OR relkind = 'S' AND has_sequence_privilege('{role}', oid, 'SELECT, UPDATE, USAGE'))
          ORDER BY relname"
     );
-    let views = ["channel_rights", "channels", "consumers", "watch_trigger", "watched"];
+    let views =
+        ["channel_rights", "channels", "consumers", "contracts", "watch_trigger", "watched"];
     assert_eq!(column::<String>(&owner, &relations).await, views);
     let functions = format!(
         "SELECT proname::text FROM pg_proc WHERE has_function_privilege('{role}', oid, 'EXECUTE')

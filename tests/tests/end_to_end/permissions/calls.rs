@@ -47,7 +47,7 @@ async fn prepared_in_old_snapshots_and_in_functions() {
         case.run(&format!("BEGIN ISOLATION LEVEL {level}; SET LOCAL ROLE consumer")).await;
         assert_eq!(payloads(&case, "EXECUTE p('c')").await, ["1", "2"]);
         let read = "SELECT payload FROM notify_json.read('d', '3:3:;0;3:3:;0;0', 0, 10, 99, 99)
-                    WHERE id IS NOT NULL";
+                    WHERE published_at IS NOT NULL";
         assert_eq!(payloads(&case, read).await, ["1", "2"]);
         case.run("COMMIT").await;
     }
