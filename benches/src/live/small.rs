@@ -33,7 +33,7 @@ async fn by_size(bench: &mut Bench, database: &Database, size: usize) {
             let course = Course::here(peer, database, &template, Reading::Typed);
             let load = Load { connections: 1, writers: 1, per_transaction: 1_000, window: 8_000 };
             let rate = throughput::<Order>(course, load, turn).await;
-            let delays = paced::<Order>(course, Duration::from_millis(1), turn).await;
+            let delays = paced::<Order>(course, 1, Duration::from_millis(1), turn).await;
             vec![
                 (at("throughput, 1,000 a transaction", Unit::MessagesPerSecond), rate),
                 (at("latency p50 at 1,000/s", Unit::Milliseconds), delays.p50),

@@ -85,8 +85,7 @@ async fn the_next_consumer_takes_over_from_one_that_was_killed() {
 #[tokio::test]
 async fn acknowledging_waits_for_a_server_that_was_there() {
     let (database, client) = case().await;
-    let grant = "CREATE ROLE limited LOGIN; GRANT USAGE ON SCHEMA notify_json TO limited;
-                 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO limited";
+    let grant = "CREATE ROLE limited LOGIN; SELECT notify_json.grant_consume('c', 'limited')";
     client.batch_execute(grant).await.unwrap();
     let listen = ["listen", "c", "--consumer", "worker"];
     let mut running = start(&database.as_role("limited"), &listen);
