@@ -136,7 +136,7 @@ async fn ours<B: Body>(
     }
     tasks.spawn(async move {
         let _listener = listener;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     tasks
 }

@@ -41,7 +41,7 @@ pub(crate) async fn subscribe(
         }
         tasks.spawn(async move {
             let _pubsub = pubsub;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
     } else {
         let sender = broadcast::Sender::new(1_024);
