@@ -186,7 +186,7 @@ mod tests {
     versions!(a_field_becomes_wider, "/a/b",
         { pub(super) struct T { a: A } struct A { b: u8 } }
         { pub(super) struct T { a: A } struct A { b: u16 } });
-    versions!(a_field_becomes_optional, "",
+    versions!(a_field_becomes_optional, "/b",
         { pub(super) struct T { a: u8, b: String } }
         { pub(super) struct T { a: u8, b: Option<String> } });
     versions!(an_enum_gets_a_variant, "/a",
@@ -240,9 +240,15 @@ mod tests {
             (json!({ "format": "uuid" }), json!({ "format": "date" }), Some("")),
             // Named by nobody, but not forbidden to be there by anybody either.
             (
+                json!({ "properties": { "a": { "type": "null" } } }),
+                json!({ "properties": { "a": { "type": "null" }, "b": { "type": "null" } } }),
+                None,
+            ),
+            // What narrows nothing is not told from what accepts everything.
+            (
                 json!({ "properties": { "a": {} } }),
                 json!({ "properties": { "a": {}, "b": { "type": "null" } } }),
-                None,
+                Some(""),
             ),
             (
                 json!({ "properties": { "a": {} }, "additionalProperties": true }),
