@@ -74,6 +74,11 @@ lint-features: packages
 bench: packages build ## Measure beside peers, in a few minutes; ONLY=live chooses scenarios
 	$(BENCH) -- $(if $(ONLY),--only '$(ONLY)')
 
+.PHONY: bench-costs
+bench-costs: packages build ## Measure watch() beside triggers by hand, and what a contract costs
+	target/release/soak watch 100000 7
+	target/release/soak contract 5
+
 .PHONY: bench-docs
 bench-docs: ## Write the last measurement into README.md and benches/measured/
 	$(BENCH) -- --docs
