@@ -182,6 +182,7 @@ pub(crate) async fn flow<B: Body>(course: Course<'_>, load: Load, turn: Duration
     // What the first message of a connection costs is not what is asked.
     for publisher in &mut publishers {
         publisher.publish(&[template.stamped(0)]).await;
+        publisher.tick().await;
     }
     receivers.wait_for(writers).await;
     let receivers = Arc::new(receivers);

@@ -9,7 +9,7 @@ use notify_json_tests::{Database, Server};
 use super::{create, install_peers};
 use crate::document::{Body, Order, Reading, Stamps, Template};
 use crate::figures::{Axis, Candidate, Role, Scenario, Unit};
-use crate::peers::{Peer, Publisher, Start, pgq};
+use crate::peers::{Peer, Publisher, Start};
 use crate::rounds::Bench;
 
 #[derive(Clone, Copy)]
@@ -85,17 +85,11 @@ async fn measure(
 
 /// Publishes a thousand events a transaction, and has PgQ tick after each.
 async fn fill(database: &Database, peer: Peer, template: &Template, events: u64) {
-    let ticker = match peer {
-        Peer::PgQ(_) => Some(database.connect().await),
-        _ => None,
-    };
     let mut publisher = Publisher::connect(peer, database).await;
     let mut messages: Vec<String> = (1..events).map(|id| template.stamped(id)).collect();
     messages.push(template.last());
     for page in messages.chunks(1_000) {
         publisher.publish(page).await;
-        if let Some(ticker) = &ticker {
-            ticker.batch_execute(pgq::TICK).await.expect("the server runs");
-        }
+        publisher.tick().await;
     }
 }

@@ -27,7 +27,7 @@ async fn measure(
     writers: u64,
     consumers: u64,
 ) {
-    let turn = bench.effort.turn * 2;
+    let turn = bench.effort.turn;
     let template = Order::template(100);
     let name = match consumers {
         0 => "nobody attending",

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Statement};
 
 use super::by_hand::frames;
-use super::{CHANNEL, Peer};
+use super::{CHANNEL, Peer, pgq};
 
 pub(crate) struct Publisher {
     peer: Peer,
@@ -45,6 +45,13 @@ impl Publisher {
                     payloads => self.execute(&self.many, &payloads).await,
                 }
             }
+        }
+    }
+
+    /// Where only a tick shows consumers what was sent, has one come now.
+    pub(crate) async fn tick(&self) {
+        if matches!(self.peer, Peer::PgQ(_)) {
+            self.client.batch_execute(pgq::TICK).await.expect("the server runs");
         }
     }
 
