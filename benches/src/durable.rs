@@ -4,11 +4,12 @@ mod drain;
 mod latency;
 mod publish;
 
-use notify_json_tests::{Database, Server, ServerOptions};
+use notify_json_tests::Database;
 
 use crate::figures::{Candidate, Role};
 use crate::peers::{CHANNEL, Peer, TABLE, pgmq, pgq, select};
 use crate::rounds::Bench;
+use crate::start_server;
 
 /// Databases of one server.
 struct Databases {
@@ -53,12 +54,7 @@ pub(crate) async fn run(bench: &mut Bench) {
     if !(publish || latency || drain) {
         return;
     }
-    let settings = [
-        ("shared_preload_libraries", "notify_json"),
-        ("max_wal_size", "8GB"),
-        ("shared_buffers", "256MB"),
-    ];
-    let server = Server::start(&ServerOptions { settings: &settings, ..ServerOptions::default() });
+    let server = start_server(&[("shared_preload_libraries", "notify_json")]);
     let databases = Databases { served: server.database().await, other: server.database().await };
     create(&databases.served).await;
     serve(&databases.served).await;

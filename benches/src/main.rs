@@ -65,7 +65,7 @@ async fn measure(bench: &mut Bench, quick: bool) -> String {
     if bench.wants("wire") {
         wire::run(bench).await;
     }
-    let server = Server::start(&server_options());
+    let server = start_server(&[]);
     let database = database(&server).await;
     if bench.wants("live small") {
         live::small::run(bench, &database).await;
@@ -92,9 +92,16 @@ async fn measure(bench: &mut Bench, quick: bool) -> String {
     client.query_one(version, &[]).await.expect("the server runs").get(0)
 }
 
-fn server_options() -> ServerOptions<'static> {
-    const SETTINGS: &[(&str, &str)] = &[("max_wal_size", "8GB"), ("shared_buffers", "256MB")];
-    ServerOptions { settings: SETTINGS, ..ServerOptions::default() }
+/// A server that keeps what it has committed, as in production; that of the tests need not.
+fn start_server(more: &[(&str, &str)]) -> Server {
+    let mut settings = vec![
+        ("fsync", "on"),
+        ("full_page_writes", "on"),
+        ("max_wal_size", "8GB"),
+        ("shared_buffers", "256MB"),
+    ];
+    settings.extend(more);
+    Server::start(&ServerOptions { settings: &settings, ..ServerOptions::default() })
 }
 
 /// A database for live channels.

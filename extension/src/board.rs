@@ -32,6 +32,8 @@ pub(crate) struct Board {
     /// Whether the worker, or if there is none the launcher, was woken since it last looked.
     has_news: AtomicBool,
     news: [AtomicU64; WORDS],
+    /// How often it was told since that was last counted.
+    told: AtomicU32,
     /// The worker's. It lies in shared memory and outlives it: to wake somebody else is harmless.
     latch: AtomicPtr<Latch>,
     pub(crate) status: Status,
@@ -138,6 +140,7 @@ impl Board {
                 word.fetch_or(bits, SeqCst);
             }
         }
+        self.told.fetch_add(1, Relaxed);
         self.wake_for_news();
     }
 
@@ -155,6 +158,11 @@ impl Board {
         // First, so that whoever tells more from here on wakes again.
         self.has_news.store(false, SeqCst);
         News(std::array::from_fn(|word| self.news[word].swap(0, SeqCst)))
+    }
+
+    /// How often it was told since the last call.
+    pub(crate) fn take_told(&self) -> u32 {
+        self.told.swap(0, Relaxed)
     }
 
     /// Has the database served, or served no more. For the launcher.
@@ -204,6 +212,7 @@ impl Default for Shared {
             is_served: AtomicBool::new(false),
             has_news: AtomicBool::new(false),
             news: [const { AtomicU64::new(0) }; WORDS],
+            told: AtomicU32::new(0),
             latch: AtomicPtr::default(),
             status: Status::default(),
         };

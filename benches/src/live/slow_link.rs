@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use notify_json_tests::{Database, Server};
+use notify_json_tests::Database;
 use serde::{Deserialize, Serialize};
 
 use super::large::{Way, measure};
@@ -55,7 +55,7 @@ pub(crate) async fn run_inside(mut bench: Bench, file: &Path) {
             return hand_back(bench, file);
         }
     }
-    let server = Server::start(&crate::server_options());
+    let server = crate::start_server(&[]);
     let database = crate::database(&server).await;
     let name = database.url().rsplit('/').next().expect("a URL");
     let publishing = Database::at(format!(
