@@ -1,6 +1,7 @@
 //! What the benchmark must show.
 
-use crate::report::{Row, number};
+use crate::figures::Figures;
+use crate::report::number;
 
 const OURS: &str = "notify_json";
 const RAW: &str = "raw tokio-postgres";
@@ -81,33 +82,33 @@ pub(crate) struct Verdict {
     pub(crate) outcome: Option<(String, bool)>,
 }
 
-pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
+pub(crate) fn verdicts(figures: &Figures) -> Vec<Verdict> {
     BARS.iter()
         .map(|bar| Verdict {
             scenario: bar.scenario,
             demand: bar.demand.to_string(),
-            outcome: bar.judge(rows),
+            outcome: bar.judge(figures),
         })
         .collect()
 }
 
 impl Bar {
-    fn judge(&self, rows: &[Row]) -> Option<(String, bool)> {
-        let of = |candidate| {
-            rows.iter().find(|row| row.scenario == self.scenario && row.candidate == candidate)
-        };
+    fn judge(&self, figures: &Figures) -> Option<(String, bool)> {
+        let scenario =
+            figures.scenarios().into_iter().find(|scenario| scenario.name() == self.scenario)?;
+        let of = |name| figures.of(scenario).find(|figure| figure.candidate.name == name);
         let ours = of(OURS)?;
-        let shown = format!("{} {}", number(ours.median), ours.unit.name());
+        let shown = format!("{} {}", number(ours.median()), scenario.unit.name());
         Some(match &self.demand {
             Demand::Ratio { to, least } => {
-                let ratio = match to {
-                    To::BestPeer => ours.ratio_to_best_peer?,
-                    To::Candidate(name) => ours.unit.ratio(ours.median, of(name)?.median),
-                };
+                let ratio = ours.ratio_to(match to {
+                    To::BestPeer => figures.best_peer(scenario)?,
+                    To::Candidate(name) => of(name)?,
+                });
                 (format!("{ratio:.2} x"), ratio >= *least)
             }
-            Demand::AtLeast(least) => (shown, ours.median >= *least),
-            Demand::AtMost(most) => (shown, ours.median <= *most),
+            Demand::AtLeast(least) => (shown, ours.median() >= *least),
+            Demand::AtMost(most) => (shown, ours.median() <= *most),
         })
     }
 }

@@ -49,9 +49,10 @@ impl From<Log> for Candidate {
 }
 
 pub(crate) async fn run(bench: &mut Bench) {
-    const GROUPS: [&str; 3] = ["durable publish", "durable latency", "durable drain"];
-    let [publish, latency, drain] = GROUPS.map(|group| bench.wants(group));
-    if !(publish || latency || drain) {
+    const PUBLISH: &str = "durable publish";
+    const LATENCY: &str = "durable latency";
+    const DRAIN: &str = "durable drain";
+    if ![PUBLISH, LATENCY, DRAIN].iter().any(|group| bench.wants(group)) {
         return;
     }
     let server = start_server(&[("shared_preload_libraries", "notify_json")]);
@@ -60,13 +61,13 @@ pub(crate) async fn run(bench: &mut Bench) {
     serve(&databases.served).await;
     create(&databases.other).await;
     let peers = install_peers(bench, &databases.other).await;
-    if publish {
+    if bench.begins(PUBLISH) {
         publish::run(bench, &databases, &peers).await;
     }
-    if latency {
+    if bench.begins(LATENCY) {
         latency::run(bench, &databases, &peers).await;
     }
-    if drain {
+    if bench.begins(DRAIN) {
         drain::run(bench, &server, &peers).await;
     }
 }
@@ -93,13 +94,19 @@ async fn serve(database: &Database) {
 /// Peers that are to be installed first; those that cannot be had are noted.
 async fn install_peers(bench: &mut Bench, database: &Database) -> Vec<Peer> {
     let installed = [
-        (Peer::PgQ(pgq::Ticks::Default), pgq::install(database).await),
-        (Peer::Pgmq, pgmq::install(database).await),
+        (Peer::PgQ(pgq::Ticks::Default), "PgQ", pgq::install(database).await),
+        (Peer::Pgmq, "pgmq", pgmq::install(database).await),
     ];
     let mut peers = Vec::new();
-    for (peer, installed) in installed {
+    for (peer, name, installed) in installed {
         match installed {
-            Ok(()) => peers.push(peer),
+            Ok(version) => {
+                peers.push(peer);
+                let version = (name.to_owned(), version);
+                if !bench.versions.contains(&version) {
+                    bench.versions.push(version);
+                }
+            }
             Err(reason) if bench.notes.contains(&reason) => {}
             Err(reason) => bench.notes.push(reason),
         }

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rounds::Bench;
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(crate) processor: String,
@@ -21,12 +23,14 @@ const LOCK: &str = include_str!("../Cargo.lock");
 const PEERS: [&str; 3] = ["tokio-postgres", "sqlx", "pgpubsub"];
 
 impl Environment {
-    pub(crate) fn new(postgres: String, rounds: usize, notes: Vec<String>) -> Self {
+    pub(crate) fn new(postgres: String, bench: Bench) -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let processor = read("/proc/cpuinfo");
         let processor = processor.lines().find_map(|line| line.strip_prefix("model name"));
         let kernel = Command::new("uname").args(["-s", "-r", "-m"]).output();
         let kernel = kernel.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let mut versions = PEERS.map(|name| (name.to_owned(), version(name))).to_vec();
+        versions.extend(bench.versions);
         Self {
             processor: processor
                 .unwrap_or_default()
@@ -35,9 +39,9 @@ impl Environment {
             cores: std::thread::available_parallelism().map_or(0, |cores| cores.get()),
             kernel: kernel.unwrap_or_default(),
             postgres,
-            versions: PEERS.map(|name| (name.to_owned(), version(name))).to_vec(),
-            rounds,
-            notes,
+            versions,
+            rounds: bench.effort.rounds,
+            notes: bench.notes,
         }
     }
 

@@ -140,7 +140,7 @@ impl Unit {
     }
 
     /// How many times as good `this` is as `other`: above 1 is better, be it more or less of it.
-    pub(crate) fn ratio(self, this: f64, other: f64) -> f64 {
+    fn ratio(self, this: f64, other: f64) -> f64 {
         if self.more_is_better() { this / other } else { other / this }
     }
 }
@@ -154,22 +154,35 @@ pub(crate) struct Figures(Vec<Figure>);
 pub(crate) struct Figure {
     pub(crate) scenario: Scenario,
     pub(crate) candidate: Candidate,
-    /// One a round, in order of size.
+    /// One a round.
     samples: Vec<f64>,
 }
 
 impl Figure {
     pub(crate) fn median(&self) -> f64 {
-        self.samples[self.samples.len() / 2]
+        median(self.samples.iter().copied())
     }
 
     pub(crate) fn min(&self) -> f64 {
-        self.samples[0]
+        self.samples.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
     pub(crate) fn max(&self) -> f64 {
-        self.samples[self.samples.len() - 1]
+        self.samples.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
+
+    /// How many times as good it is as another candidate of its scenario: the median of the rounds'
+    /// ratios, since what else the machine does changes from round to round.
+    pub(crate) fn ratio_to(&self, other: &Self) -> f64 {
+        let rounds = self.samples.iter().zip(&other.samples);
+        median(rounds.map(|(this, other)| self.scenario.unit.ratio(*this, *other)))
+    }
+}
+
+fn median(samples: impl Iterator<Item = f64>) -> f64 {
+    let mut samples: Vec<f64> = samples.collect();
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
 }
 
 impl Figures {
@@ -183,8 +196,7 @@ impl Figures {
                 &mut self.0.last_mut().expect("just added").samples
             }
         };
-        let place = samples.partition_point(|other| *other < sample);
-        samples.insert(place, sample);
+        samples.push(sample);
     }
 
     pub(crate) fn append(&mut self, mut others: Self) {
@@ -212,9 +224,6 @@ impl Figures {
 
     pub(crate) fn best_peer<'a>(&'a self, scenario: &'a Scenario) -> Option<&'a Figure> {
         let peers = self.of(scenario).filter(|figure| figure.candidate.role == Role::Peer);
-        peers.reduce(|best, other| {
-            let ratio = scenario.unit.ratio(other.median(), best.median());
-            if ratio > 1.0 { other } else { best }
-        })
+        peers.reduce(|best, other| if other.ratio_to(best) > 1.0 { other } else { best })
     }
 }

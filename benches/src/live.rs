@@ -158,9 +158,9 @@ impl Flow {
         self.sent as f64 / self.sending.as_secs_f64()
     }
 
-    /// How much longer reading took, in milliseconds; never nothing, which has no ratio.
+    /// How much longer reading took, in milliseconds; at least one, below which it means nothing.
     pub(crate) fn behind(&self) -> f64 {
-        (self.reading.saturating_sub(self.sending).as_secs_f64() * 1e3).max(0.001)
+        (self.reading.saturating_sub(self.sending).as_secs_f64() * 1e3).max(1.0)
     }
 }
 

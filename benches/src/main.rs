@@ -14,7 +14,7 @@ mod rounds;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use notify_json_tests::{Database, Server, ServerOptions, project};
@@ -54,36 +54,35 @@ async fn main() {
     if let Some(file) = slow_link {
         return live::slow_link::run_inside(bench, &file).await;
     }
-    let started = Instant::now();
     let postgres = measure(&mut bench, quick).await;
-    println!("Measured in {:.0} s.", started.elapsed().as_secs_f64());
+    println!("Measured in {:.0} s.", bench.started.elapsed().as_secs_f64());
     show(bench, postgres, &folder);
 }
 
 /// Runs what is wanted, and returns the server's version.
 async fn measure(bench: &mut Bench, quick: bool) -> String {
-    if bench.wants("wire") {
+    if bench.begins("wire") {
         wire::run(bench).await;
     }
     let server = start_server(&[]);
     let database = database(&server).await;
-    if bench.wants("live small") {
+    if bench.begins("live small") {
         live::small::run(bench, &database).await;
     }
-    if bench.wants("live large") {
+    if bench.begins("live large") {
         live::large::run(bench, &database).await;
     }
-    if bench.wants("live queue") {
+    if bench.begins("live queue") {
         live::queue::run(bench, &database).await;
     }
-    if bench.wants("live stall") {
+    if bench.begins("live stall") {
         live::stall::run(bench, &database).await;
     }
-    if bench.wants("live slow link") {
+    if bench.begins("live slow link") {
         let quick = if quick { vec!["--quick".to_owned()] } else { Vec::new() };
         live::slow_link::run(bench, &quick);
     }
-    if bench.wants("fan-out") {
+    if bench.begins("fan-out") {
         live::fan_out::run(bench, &database).await;
     }
     durable::run(bench).await;
@@ -119,12 +118,12 @@ fn show(bench: Bench, postgres: String, folder: &Path) {
     std::fs::create_dir_all(folder).expect("target/ can be written to");
     let rows = report::rows(&bench.figures);
     report::print(&rows);
-    bars::print(&bars::verdicts(&rows));
+    bars::print(&bars::verdicts(&bench.figures));
     for note in &bench.notes {
         println!("\nNote: {note}.");
     }
-    report::write(&rows, folder);
+    report::write(&bench.figures, folder);
     plot::draw(&bench.figures, folder);
-    Environment::new(postgres, bench.effort.rounds, bench.notes).write(folder);
+    Environment::new(postgres, bench).write(folder);
     println!("\n{} has the figures and plots.", folder.display());
 }

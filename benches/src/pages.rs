@@ -23,7 +23,8 @@ const SHOWN: [&str; 3] = [
 ];
 
 pub(crate) fn write(results: &Path) {
-    let (rows, environment) = (report::read(results), Environment::read(results));
+    let (figures, environment) = (report::read(results), Environment::read(results));
+    let rows = report::rows(&figures);
     let folder = project().join(FOLDER);
     std::fs::create_dir_all(&folder).expect("the project can be written to");
     let mut plots = Vec::new();
@@ -43,17 +44,17 @@ pub(crate) fn write(results: &Path) {
     let text = std::fs::read_to_string(&readme).expect("the project has one");
     let (before, rest) = text.split_once(BEGIN).expect("README.md says where it begins");
     let (_, after) = rest.split_once(END).expect("README.md says where it ends");
-    let section = section(&rows, &environment);
+    let section = section(&rows, &verdicts(&figures), &environment);
     std::fs::write(&readme, format!("{before}{BEGIN}\n\n{section}\n{END}{after}"))
         .expect("the project can be written to");
 }
 
 /// What README.md shows: what was to be shown, what was lost, and some plots.
-fn section(rows: &[Row], environment: &Environment) -> String {
+fn section(rows: &[Row], verdicts: &[Verdict], environment: &Environment) -> String {
     let mut text = conditions(environment);
     text += "\n| | asked for | measured | |\n|---|---|---|---|\n";
-    for Verdict { scenario, demand, outcome } in verdicts(rows) {
-        let (figure, word) = match &outcome {
+    for Verdict { scenario, demand, outcome } in verdicts {
+        let (figure, word) = match outcome {
             Some((figure, met)) => (figure.as_str(), if *met { "met" } else { "**missed**" }),
             None => ("", "not measured"),
         };
@@ -84,8 +85,8 @@ fn section(rows: &[Row], environment: &Environment) -> String {
 fn page(rows: &[Row], environment: &Environment, plots: &[String]) -> String {
     let mut text = String::from("# Measured\n\n");
     text += &conditions(environment);
-    text += "\nMedians of the rounds, with the least and the most. The last column is how many\n\
-             times as good as the best peer, for speeds and costs alike.\n\n";
+    text += "\nEach with the least and the most. The last column is how many times as good as the\n\
+             best peer, for speeds and costs alike.\n\n";
     text += "| scenario | candidate | median | from | to | | × best peer |\n";
     text += "|---|---|---:|---:|---:|---|---:|\n";
     for row in rows {
@@ -110,9 +111,9 @@ fn conditions(environment: &Environment) -> String {
     let versions: Vec<String> =
         versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut text = format!(
-        "On {cores} cores of {processor} with {kernel} and {postgres}, whose `fsync` is off; {}.\n\
-         Publishers, server and listeners share them. Medians of {rounds} rounds, in which all\n\
-         take turns.\n",
+        "On {cores} cores of {processor} with {kernel} and {postgres} with `fsync` on; {}.\n\
+         Publishers, server and listeners share them. Figures and ratios are medians of {rounds}\n\
+         rounds, in which all take turns.\n",
         versions.join(", ")
     );
     for note in notes {

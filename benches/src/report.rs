@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::figures::{Figures, Unit};
 
 /// One line of `results.json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) scenario: String,
     pub(crate) candidate: String,
@@ -15,8 +15,8 @@ pub(crate) struct Row {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
-    /// How many times as good as the best peer, by the medians: above 1 is better, for speeds and
-    /// costs alike. None where there is no peer.
+    /// How many times as good as the best peer, as the median of the rounds: above 1 is better, for
+    /// speeds and costs alike. None where there is no peer.
     pub(crate) ratio_to_best_peer: Option<f64>,
 }
 
@@ -25,7 +25,6 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
     for scenario in figures.scenarios() {
         let best = figures.best_peer(scenario);
         for figure in figures.of(scenario) {
-            let ratio = best.map(|best| scenario.unit.ratio(figure.median(), best.median()));
             rows.push(Row {
                 scenario: scenario.name(),
                 candidate: figure.candidate.name.clone(),
@@ -33,22 +32,27 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
                 median: figure.median(),
                 min: figure.min(),
                 max: figure.max(),
-                ratio_to_best_peer: ratio,
+                ratio_to_best_peer: best.map(|best| figure.ratio_to(best)),
             });
         }
     }
     rows
 }
 
-const FILE: &str = "results.json";
+const SAMPLES: &str = "samples.json";
 
-pub(crate) fn write(rows: &[Row], folder: &Path) {
-    let json = serde_json::to_string_pretty(rows).expect("numbers and names");
-    std::fs::write(folder.join(FILE), json + "\n").expect("target/ can be written to");
+/// Writes the table, and of what it was made.
+pub(crate) fn write(figures: &Figures, folder: &Path) {
+    let write = |name, json: serde_json::Result<String>| {
+        let json = json.expect("numbers and names") + "\n";
+        std::fs::write(folder.join(name), json).expect("target/ can be written to");
+    };
+    write("results.json", serde_json::to_string_pretty(&rows(figures)));
+    write(SAMPLES, serde_json::to_string(figures));
 }
 
-pub(crate) fn read(folder: &Path) -> Vec<Row> {
-    let json = std::fs::read_to_string(folder.join(FILE)).expect("`make bench` has run");
+pub(crate) fn read(folder: &Path) -> Figures {
+    let json = std::fs::read_to_string(folder.join(SAMPLES)).expect("`make bench` has run");
     serde_json::from_str(&json).expect("`make bench` wrote it")
 }
 

@@ -1,6 +1,6 @@
 //! Candidates that take turns, so that all share what else the machine does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::figures::{Candidate, Figures, Scenario};
 
@@ -10,7 +10,10 @@ pub(crate) struct Bench {
     pub(crate) figures: Figures,
     /// What could not be measured, and why.
     pub(crate) notes: Vec<String>,
+    /// Of peers that no lock file names.
+    pub(crate) versions: Vec<(String, String)>,
     only: Vec<String>,
+    pub(crate) started: Instant,
 }
 
 /// How long it measures.
@@ -23,12 +26,28 @@ pub(crate) struct Effort {
 
 impl Bench {
     pub(crate) fn new(effort: Effort, only: Vec<String>) -> Self {
-        Self { effort, figures: Figures::default(), notes: Vec::new(), only }
+        Self {
+            effort,
+            figures: Figures::default(),
+            notes: Vec::new(),
+            versions: Vec::new(),
+            only,
+            started: Instant::now(),
+        }
     }
 
     /// Whether a group of scenarios is among those that were asked for.
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| group.contains(text))
+    }
+
+    /// As above, and says that it is next.
+    pub(crate) fn begins(&self, group: &str) -> bool {
+        let is_wanted = self.wants(group);
+        if is_wanted {
+            eprintln!("{:4.0} s: {group}", self.started.elapsed().as_secs_f64());
+        }
+        is_wanted
     }
 
     /// Gives each candidate its turn in every round: A B A B …

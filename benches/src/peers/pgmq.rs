@@ -7,12 +7,13 @@ use tokio_postgres::{Client, Statement};
 
 use super::{CHANNEL, PAGE, Receiver, Seen, Start, script};
 
-/// Installs it; says why if it cannot be had.
-pub(crate) async fn install(database: &Database) -> Result<(), String> {
+/// Installs it and returns its version; says why if it cannot be had.
+pub(crate) async fn install(database: &Database) -> Result<String, String> {
     let path = script("pgmq-sql.sh").map_err(|why| format!("pgmq was not measured: {why}"))?;
-    database.execute(&std::fs::read_to_string(path).expect("it was just written")).await;
+    database.execute(&std::fs::read_to_string(&path).expect("it was just written")).await;
     database.execute(&format!("SELECT pgmq.create('{CHANNEL}')")).await;
-    Ok(())
+    let version = path.split("pgmq-").nth(1).and_then(|rest| rest.split('/').next());
+    Ok(format!("of its Python client {}", version.unwrap_or_default()))
 }
 
 pub(super) struct Pgmq {

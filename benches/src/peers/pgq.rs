@@ -20,12 +20,13 @@ pub(crate) enum Ticks {
     Often,
 }
 
-/// Installs it; says why if it cannot be had.
-pub(crate) async fn install(database: &Database) -> Result<(), String> {
+/// Installs it and returns its version; says why if it cannot be had.
+pub(crate) async fn install(database: &Database) -> Result<String, String> {
     script("private-pgq.sh").map_err(|why| format!("PgQ was not measured: {why}"))?;
     database.execute("CREATE EXTENSION pgq").await;
     database.execute(&format!("SELECT pgq.create_queue('{CHANNEL}')")).await;
-    Ok(())
+    let version = database.connect().await.query_one("SELECT pgq.version()", &[]).await;
+    Ok(version.expect("PgQ has it").get(0))
 }
 
 pub(crate) const TICK: &str = "SELECT pgq.force_tick('bench'); SELECT pgq.ticker('bench')";
