@@ -47,7 +47,7 @@ async fn main() {
         return pages::write(&folder);
     }
     let effort = match quick {
-        false => Effort { rounds: 5, turn: Duration::from_millis(400) },
+        false => Effort { rounds: 5, turn: Duration::from_millis(250) },
         true => Effort { rounds: 1, turn: Duration::from_millis(20) },
     };
     let mut bench = Bench::new(effort, only);
