@@ -3,6 +3,7 @@
 mod breach;
 mod cost;
 mod instance;
+mod node;
 
 use std::cell::OnceCell;
 
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::settings;
 pub(crate) use breach::Breach;
 pub(crate) use instance::Uncheckable;
+use node::{Node, Payload, counted, within};
 
 /// A schema, compiled when the first event is checked by it.
 pub(crate) struct Contract {
@@ -25,7 +27,7 @@ pub(crate) struct Contract {
 
 struct Compiled {
     schema: Value,
-    validator: Validator,
+    validator: Validator<Payload>,
 }
 
 /// Bytes that a schema may have in UTF-8. Every session that publishes keeps all of them.
@@ -33,6 +35,11 @@ const MAX_SCHEMA_BYTES: usize = 1 << 20;
 
 /// Bytes that one compiled `pattern` may take, and its cache of states.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+/// How many times the looks at a payload, that it took to know that it breaks its contract, it may
+/// take to know where; and looks that are always allowed.
+const LOOKS_TO_FIND: u64 = 20;
+const LEAST_LOOKS: u64 = 100_000;
 
 impl Contract {
     pub(crate) fn new(text: &[u8]) -> Self {
@@ -53,10 +60,15 @@ impl Contract {
         }
         let instance = instance::parse(payload)?;
         let Compiled { schema, validator } = self.compiled()?;
-        match validator.validate(&instance) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Error::Breach(Breach::new(&error, &instance, schema))),
+        let node = Node(&instance);
+        let (is_valid, looks) = counted(|| validator.is_valid(node));
+        if is_valid {
+            return Ok(());
         }
+        let breach = within(looks * LOOKS_TO_FIND + LEAST_LOOKS, || {
+            validator.validate(node).err().map(|error| Breach::new(&error, &instance, schema))
+        });
+        Err(Error::Breach(breach.flatten()))
     }
 
     fn compiled(&self) -> Result<&Compiled, Error> {
@@ -96,7 +108,7 @@ fn compile(text: &str) -> Result<Compiled, BadSchema> {
         .map_err(|error| BadSchema { reason: format!("the schema cannot be read: {error}") })?;
     let patterns =
         PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
-    let options = jsonschema::options()
+    let options = jsonschema::options_for::<Payload>()
         .offline()
         .should_validate_formats(true)
         .with_pattern_options(patterns);

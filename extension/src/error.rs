@@ -25,7 +25,8 @@ pub(crate) enum Error {
     #[error("payload is not valid JSON")]
     Json(#[from] Invalid),
     #[error("payload breaks the contract of its channel")]
-    Breach(Breach),
+    /// Without a place if that takes too long to find.
+    Breach(Option<Breach>),
     #[error("payload cannot be checked against the contract of its channel")]
     Uncheckable(Uncheckable),
     #[error("schema is none that events can be checked by")]
@@ -110,7 +111,7 @@ impl Error {
             Self::Json(Invalid { bytes, line, column, reason }) => {
                 format!("In the text of {bytes} bytes at line {line}, byte {column}: {reason}.")
             }
-            Self::Breach(Breach { place, missing, keyword }) => {
+            Self::Breach(Some(Breach { place, missing, keyword })) => {
                 let place = match &**place {
                     "" => "The payload itself".to_owned(),
                     place => format!("What the payload has at {place}"),
@@ -119,6 +120,10 @@ impl Error {
                 let missing = missing.map(|name| format!(": \"{name}\" is missing"));
                 let missing = missing.unwrap_or_default();
                 format!("{place} does not meet {keyword} of the schema{missing}.")
+            }
+            Self::Breach(None) => {
+                "To say where takes too long: alternatives of the schema refer to it again."
+                    .to_owned()
             }
             Self::Uncheckable(Uncheckable { line, column, reason }) => {
                 format!("At line {line}, byte {column}: {reason}.")

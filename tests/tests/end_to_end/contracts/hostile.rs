@@ -67,6 +67,35 @@ async fn schemas_that_refer_to_themselves() {
 }
 
 #[tokio::test]
+async fn alternatives_that_lead_to_the_same_schema_again() {
+    let (_, client) = database().await;
+    let operation = |name| {
+        serde_json::json!({
+            "properties": { "left": { "$ref": "#/$defs/term" }, "operation": { "const": name } },
+            "required": ["operation"]
+        })
+    };
+    let alternatives = serde_json::json!([operation("add"), operation("multiply")]);
+    let terms = serde_json::json!({
+        "$defs": { "term": { "oneOf": alternatives } }, "$ref": "#/$defs/term"
+    });
+    run(&client, &alter(&terms)).await;
+    let term = |depth: usize, last: &str| {
+        let (head, tail) = (r#"{"left":"#.repeat(depth), r#","operation":"add"}"#.repeat(depth));
+        format!(r#"{head}{{"operation":"{last}"}}{tail}"#)
+    };
+    run(&client, "SET statement_timeout = '60s'").await;
+    assert!(accepts(&client, "d", &term(100, "multiply")).await);
+    for (depth, detail) in [(3, "/left/left/left does not meet"), (100, "takes too long")] {
+        let sql = format!("SELECT notify_json('d', '{}')", term(depth, "secret"));
+        let error = refused(&client, &sql, "23514").await;
+        assert!(error.detail().unwrap().contains(detail), "{error:?}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+    assert!(accepts(&client, "d", &term(3, "add")).await, "and it goes on to check");
+}
+
+#[tokio::test]
 async fn schemas_that_would_never_end() {
     let (_, client) = database().await;
     let doubling = |count: usize| {
