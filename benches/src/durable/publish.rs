@@ -27,7 +27,8 @@ async fn measure(
     writers: u64,
     consumers: u64,
 ) {
-    let turn = bench.effort.turn;
+    // Many writers take a while to find their pace.
+    let turn = bench.effort.turn * if writers > 4 { 3 } else { 1 };
     let template = Order::template(100);
     let name = match consumers {
         0 => "nobody attending",
