@@ -71,7 +71,7 @@ lint-features: packages
 	cargo clippy --manifest-path benches/Cargo.toml --locked --all-targets -- -D warnings
 
 .PHONY: bench
-bench: packages build ## Measure beside peers, in ten minutes; ONLY=live chooses scenarios
+bench: packages build ## Measure beside peers, in a quarter of an hour; ONLY=live chooses scenarios
 	$(BENCH) -- $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: bench-costs
