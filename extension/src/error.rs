@@ -119,7 +119,11 @@ impl Error {
                 let missing = missing.as_ref();
                 let missing = missing.map(|name| format!(": \"{name}\" is missing"));
                 let missing = missing.unwrap_or_default();
-                format!("{place} does not meet {keyword} of the schema{missing}.")
+                let keyword = match &**keyword {
+                    "" => String::new(),
+                    keyword => format!("{keyword} of "),
+                };
+                format!("{place} does not meet {keyword}the schema{missing}.")
             }
             Self::Breach(None) => {
                 "To say where takes too long: alternatives of the schema refer to it again."
@@ -190,8 +194,8 @@ impl Error {
                 "Build the payload with jsonb_build_object() or to_json(), which quote and escape."
             }
             Self::Breach(_) => {
-                "Send what SELECT schema FROM notify_json.contract asks for, or change that with \
-                 notify_json.alter_channel(channel, schema => '...')."
+                "Send what SELECT schema FROM notify_json.contracts asks for, or have the channel's \
+                 owner change that with notify_json.alter_channel(channel, schema => '...')."
             }
             Self::Uncheckable(_) => {
                 "Under a contract, numbers must be within the range of 64-bit floats, values nest \

@@ -9,6 +9,9 @@ use tokio::task::JoinSet;
 use super::by_hand::{self, ByHand};
 use super::{CHANNEL, Peer};
 
+/// Messages that may wait for a task.
+const CAPACITY: usize = 1_024;
+
 /// What a task receives its messages from, as JSON texts that all tasks share.
 pub(crate) enum Shared {
     Broadcast(broadcast::Receiver<Arc<str>>),
@@ -34,7 +37,7 @@ pub(crate) async fn subscribe(
 ) -> Vec<Shared> {
     let mut all = Vec::new();
     if peer == Peer::PgPubSub {
-        let pubsub = by_hand::pgpubsub::connect(database).await;
+        let pubsub = by_hand::pgpubsub::connect(database, CAPACITY).await;
         for _ in 0..subscriptions {
             let subscription = pubsub.listen(CHANNEL).await.expect("the server runs");
             all.push(Shared::PgPubSub(subscription));
@@ -44,7 +47,7 @@ pub(crate) async fn subscribe(
             std::future::pending::<()>().await;
         });
     } else {
-        let sender = broadcast::Sender::new(1_024);
+        let sender = broadcast::Sender::new(CAPACITY);
         all.extend((0..subscriptions).map(|_| Shared::Broadcast(sender.subscribe())));
         let mut messages = ByHand::new(by_hand::raw::listen(database).await);
         tasks.spawn(async move {

@@ -15,13 +15,14 @@ pub(in crate::peers) struct Subscribed {
     _pubsub: PgPubSub,
 }
 
-pub(in crate::peers) async fn connect(database: &Database) -> PgPubSub {
+/// Each of its subscriptions takes memory for as many messages as the capacity.
+pub(in crate::peers) async fn connect(database: &Database, capacity: usize) -> PgPubSub {
     let options = PgPubSubOptionsBuilder::from_connection_str(database.url());
-    PgPubSub::connect(options.channel_capacity(CAPACITY).build()).await.expect("the server runs")
+    PgPubSub::connect(options.channel_capacity(capacity).build()).await.expect("the server runs")
 }
 
 pub(in crate::peers) async fn listen(database: &Database) -> Subscribed {
-    let pubsub = connect(database).await;
+    let pubsub = connect(database, CAPACITY).await;
     let subscription = pubsub.listen(CHANNEL).await.expect("the server runs");
     Subscribed { subscription, _pubsub: pubsub }
 }

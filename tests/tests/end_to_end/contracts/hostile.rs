@@ -67,6 +67,16 @@ async fn schemas_that_refer_to_themselves() {
 }
 
 #[tokio::test]
+async fn a_schema_that_nothing_meets() {
+    let (_, client) = database().await;
+    run(&client, &alter(&false.into())).await;
+    let error = refused(&client, "SELECT notify_json('d', '1')", "23514").await;
+    assert_eq!(error.detail(), Some("The payload itself does not meet the schema."));
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("FROM notify_json.contracts "), "what publishers may read: {hint}");
+}
+
+#[tokio::test]
 async fn alternatives_that_lead_to_the_same_schema_again() {
     let (_, client) = database().await;
     let operation = |name| {
