@@ -111,10 +111,15 @@ examples: ## Build the client's examples as well
 .PHONY: install
 install: build ## Install the extension into PG_CONFIG's server
 	install -d '$(EXTENSION_DIR)' '$(LIBRARY_DIR)'
-	install -m 755 target/release/libnotify_json.so '$(LIBRARY_DIR)/notify_json.so'
-	install -m 644 sql/notify_json--*.sql '$(EXTENSION_DIR)'
-	sed 's/@CARGO_VERSION@/$(VERSION)/' extension/notify_json.control \
-		| install -m 644 /dev/stdin '$(EXTENSION_DIR)/notify_json.control'
+# Each file comes whole, for a server that reads it meanwhile.
+	stage=$$(mktemp -d '$(LIBRARY_DIR)/.notify_json.XXXXXX') \
+		&& install -m 755 target/release/libnotify_json.so "$$stage/notify_json.so" \
+		&& mv -f "$$stage"/* '$(LIBRARY_DIR)' && rmdir "$$stage"
+	stage=$$(mktemp -d '$(EXTENSION_DIR)/.notify_json.XXXXXX') \
+		&& install -m 644 sql/notify_json--*.sql "$$stage" \
+		&& sed 's/@CARGO_VERSION@/$(VERSION)/' extension/notify_json.control \
+			| install -m 644 /dev/stdin "$$stage/notify_json.control" \
+		&& mv -f "$$stage"/* '$(EXTENSION_DIR)' && rmdir "$$stage"
 
 .PHONY: sql
 sql: build ## Regenerate sql/notify_json--VERSION.sql from the extension
