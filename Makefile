@@ -108,18 +108,20 @@ build: ## Build the extension for PG_CONFIG's server, and the programs
 examples: ## Build the client's examples as well
 	$(BUILD) -p notify-json-client --lib --bins --examples
 
+# Puts what $(2) puts into "$$stage" into a folder. Each file comes whole, for a server that reads it
+# meanwhile.
+place = stage=$$(mktemp -d '$(1)/.notify_json.XXXXXX') && trap 'rm -rf "$$stage"' EXIT \
+	&& $(strip $(2)) && mv -f "$$stage"/* '$(1)'
+
 .PHONY: install
 install: build ## Install the extension into PG_CONFIG's server
 	install -d '$(EXTENSION_DIR)' '$(LIBRARY_DIR)'
-# Each file comes whole, for a server that reads it meanwhile.
-	stage=$$(mktemp -d '$(LIBRARY_DIR)/.notify_json.XXXXXX') \
-		&& install -m 755 target/release/libnotify_json.so "$$stage/notify_json.so" \
-		&& mv -f "$$stage"/* '$(LIBRARY_DIR)' && rmdir "$$stage"
-	stage=$$(mktemp -d '$(EXTENSION_DIR)/.notify_json.XXXXXX') \
-		&& install -m 644 sql/notify_json--*.sql "$$stage" \
+	$(call place,$(LIBRARY_DIR),\
+		install -m 755 target/release/libnotify_json.so "$$stage/notify_json.so")
+	$(call place,$(EXTENSION_DIR),\
+		install -m 644 sql/notify_json--*.sql "$$stage" \
 		&& sed 's/@CARGO_VERSION@/$(VERSION)/' extension/notify_json.control \
-			| install -m 644 /dev/stdin "$$stage/notify_json.control" \
-		&& mv -f "$$stage"/* '$(EXTENSION_DIR)' && rmdir "$$stage"
+			| install -m 644 /dev/stdin "$$stage/notify_json.control")
 
 .PHONY: sql
 sql: build ## Regenerate sql/notify_json--VERSION.sql from the extension

@@ -122,7 +122,7 @@ fn show(bench: Bench, postgres: String, folder: &Path) {
     for note in &bench.notes {
         println!("\nNote: {note}.");
     }
-    report::write(&bench.figures, folder);
+    report::write(&rows, &bench.figures, folder);
     plot::draw(&bench.figures, folder);
     Environment::new(postgres, bench).write(folder);
     println!("\n{} has the figures and plots.", folder.display());

@@ -42,12 +42,12 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
 const SAMPLES: &str = "samples.json";
 
 /// Writes the table, and of what it was made.
-pub(crate) fn write(figures: &Figures, folder: &Path) {
+pub(crate) fn write(rows: &[Row], figures: &Figures, folder: &Path) {
     let write = |name, json: serde_json::Result<String>| {
         let json = json.expect("numbers and names") + "\n";
         std::fs::write(folder.join(name), json).expect("target/ can be written to");
     };
-    write("results.json", serde_json::to_string_pretty(&rows(figures)));
+    write("results.json", serde_json::to_string_pretty(rows));
     write(SAMPLES, serde_json::to_string(figures));
 }
 
