@@ -2225,7 +2225,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/contract.rs:91
+-- extension/src/contract.rs:99
 -- notify_json::contract::check_schema
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

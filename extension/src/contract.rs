@@ -15,8 +15,9 @@ use crate::argument::{Json, to_utf8};
 use crate::error::Error;
 use crate::settings;
 pub(crate) use breach::Breach;
+use instance::Instance;
 pub(crate) use instance::Uncheckable;
-use node::{Node, Payload, counted, within};
+use node::{Budget, Node, Payload, within};
 
 /// A schema, compiled when the first event is checked by it.
 pub(crate) struct Contract {
@@ -27,6 +28,8 @@ pub(crate) struct Contract {
 
 struct Compiled {
     schema: Value,
+    /// That one value may be checked by.
+    subschemas: u64,
     validator: Validator<Payload>,
 }
 
@@ -36,10 +39,13 @@ const MAX_SCHEMA_BYTES: usize = 1 << 20;
 /// Bytes that one compiled `pattern` may take, and its cache of states.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
-/// How many times the looks at a payload, that it took to know that it breaks its contract, it may
-/// take to know where; and looks that are always allowed.
+/// To know where a payload breaks its contract may take so many times the looks that it took to know
+/// that it does, and always as many as go with so many looks at a subschema.
 const LOOKS_TO_FIND: u64 = 20;
-const LEAST_LOOKS: u64 = 100_000;
+const LEAST_LOOKS: u64 = 1_000_000;
+
+/// Errors of alternatives that may be looked through for it.
+const MAX_ERRORS: u64 = 1_000;
 
 impl Contract {
     pub(crate) fn new(text: &[u8]) -> Self {
@@ -59,16 +65,18 @@ impl Contract {
             return Err(Error::TooLarge { length, limit });
         }
         let instance = instance::parse(payload)?;
-        let Compiled { schema, validator } = self.compiled()?;
+        let Compiled { schema, subschemas, validator } = self.compiled()?;
         let node = Node(&instance);
-        let (is_valid, looks) = counted(|| validator.is_valid(node));
+        let (is_valid, looks) =
+            within(Budget::UNLIMITED, || validator.is_valid(node)).ok_or(Error::Deep)?;
         if is_valid {
             return Ok(());
         }
-        let breach = within(looks * LOOKS_TO_FIND + LEAST_LOOKS, || {
+        let looks = looks.saturating_mul(LOOKS_TO_FIND) + LEAST_LOOKS / subschemas;
+        let found = within(Budget { looks, errors: MAX_ERRORS }, || {
             validator.validate(node).err().map(|error| Breach::new(&error, &instance, schema))
         });
-        Err(Error::Breach(breach.flatten()))
+        Err(Error::Breach(found.and_then(|(breach, _)| breach)))
     }
 
     fn compiled(&self) -> Result<&Compiled, Error> {
@@ -104,7 +112,7 @@ fn compile(text: &str) -> Result<Compiled, BadSchema> {
         let reason = format!("the schema has {} bytes, of at most {MAX_SCHEMA_BYTES}", text.len());
         return Err(BadSchema { reason });
     }
-    let schema: Value = serde_json::from_str(text)
+    let Instance(schema) = serde_json::from_str(text)
         .map_err(|error| BadSchema { reason: format!("the schema cannot be read: {error}") })?;
     let patterns =
         PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
@@ -114,8 +122,8 @@ fn compile(text: &str) -> Result<Compiled, BadSchema> {
         .with_pattern_options(patterns);
     let built = options.build(&schema);
     let validator = built.map_err(|error| BadSchema { reason: explained(&error) })?;
-    cost::check(&schema).map_err(|reason| BadSchema { reason })?;
-    Ok(Compiled { schema, validator })
+    let subschemas = cost::of(&schema).map_err(|reason| BadSchema { reason })?;
+    Ok(Compiled { schema, subschemas, validator })
 }
 
 /// What is wrong with a schema, and where in it.

@@ -29,6 +29,8 @@ pub(crate) enum Error {
     Breach(Option<Breach>),
     #[error("payload cannot be checked against the contract of its channel")]
     Uncheckable(Uncheckable),
+    #[error("payload is nested too deeply for the contract of its channel")]
+    Deep,
     #[error("schema is none that events can be checked by")]
     BadSchema(BadSchema),
     #[error("contract of the channel cannot be used")]
@@ -78,6 +80,7 @@ impl Error {
             Self::Json(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
             Self::Breach(_) => ERRCODE_CHECK_VIOLATION,
             Self::Uncheckable(_) | Self::BadSchema(_) => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Deep => ERRCODE_STATEMENT_TOO_COMPLEX,
             Self::UnusableContract(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::TooLarge { .. } => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Self::Compress { .. } => ERRCODE_OUT_OF_MEMORY,
@@ -131,6 +134,9 @@ impl Error {
             }
             Self::Uncheckable(Uncheckable { line, column, reason }) => {
                 format!("At line {line}, byte {column}: {reason}.")
+            }
+            Self::Deep => {
+                "The schema follows it further than the server's stack may be used.".to_owned()
             }
             Self::BadSchema(BadSchema { reason })
             | Self::UnusableContract(BadSchema { reason }) => {
@@ -201,6 +207,7 @@ impl Error {
                 "Under a contract, numbers must be within the range of 64-bit floats, values nest \
                  at most 127 deep, and an object has each property once."
             }
+            Self::Deep => "Nest values less deeply, or raise max_stack_depth.",
             Self::BadSchema(_) => {
                 "Give a JSON Schema, of draft 2020-12 unless $schema says otherwise, that refers to \
                  itself alone; its patterns know no look-around and no back-references. The JSON \
@@ -243,12 +250,14 @@ impl Error {
     }
 }
 
-/// A text that may quote a schema, as every encoding can have it.
+/// A text that may quote a schema, as every encoding and C can have it.
 fn in_any_encoding(text: String) -> String {
-    if Encoding::of_database() == Encoding::Utf8 || text.is_ascii() {
+    let is_utf8 = Encoding::of_database() == Encoding::Utf8;
+    let fits = |character: char| character != '\0' && (is_utf8 || character.is_ascii());
+    if text.chars().all(fits) {
         return text;
     }
-    let escaped = text.chars().map(|character| match character.is_ascii() {
+    let escaped = text.chars().map(|character| match fits(character) {
         true => character.to_string(),
         false => character.escape_unicode().to_string(),
     });

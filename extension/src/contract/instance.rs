@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Value, Error> {
 }
 
 /// A value whose objects have every property once.
-struct Instance(Value);
+pub(super) struct Instance(pub(super) Value);
 
 impl<'de> Deserialize<'de> for Instance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

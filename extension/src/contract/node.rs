@@ -1,7 +1,8 @@
 //! A payload as the validator looks at it.
 //!
-//! Whoever checks a payload can be interrupted at each look, and given up after many: to say which
-//! alternatives of a schema that refers to itself are not met takes time exponential in the depth.
+//! Whoever checks a payload can be interrupted at each look, and ends before the stack does. To say
+//! which alternatives of a schema that refers to itself are not met takes time exponential in the
+//! depth, and memory for every one of them, so that is given up after many looks or errors.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,35 +21,59 @@ pub(super) struct Properties<'a>(&'a Map<String, Value>);
 
 pub(super) struct Elements<'a>(&'a [Value]);
 
-thread_local! {
-    /// Looks until the check is given up.
-    static LOOKS_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+/// What a check may take.
+#[derive(Clone, Copy)]
+pub(super) struct Budget {
+    /// At values.
+    pub(super) looks: u64,
+    /// Each holds its whole way through the schema.
+    pub(super) errors: u64,
 }
 
-/// What unwinds when no look is left.
+impl Budget {
+    pub(super) const UNLIMITED: Self = Self { looks: u64::MAX, errors: u64::MAX };
+}
+
+thread_local! {
+    /// What is left of it.
+    static BUDGET: Cell<Budget> = const { Cell::new(Budget::UNLIMITED) };
+}
+
+/// What unwinds when nothing is left.
 struct GivenUp;
 
-/// Runs a check, and counts its looks at objects and arrays.
-pub(super) fn counted<T>(check: impl FnOnce() -> T) -> (T, u64) {
-    LOOKS_LEFT.set(u64::MAX);
-    let outcome = check();
-    (outcome, u64::MAX - LOOKS_LEFT.get())
-}
-
-/// Runs a check; `None` if it takes more looks than that.
-pub(super) fn within<T>(looks: u64, check: impl FnOnce() -> T) -> Option<T> {
-    LOOKS_LEFT.set(looks);
+/// Runs a check, and counts its looks; `None` if it takes more than that, or more of the stack than
+/// there is.
+pub(super) fn within<T>(budget: Budget, check: impl FnOnce() -> T) -> Option<(T, u64)> {
+    BUDGET.set(budget);
     match catch_unwind(AssertUnwindSafe(check)) {
-        Ok(outcome) => Some(outcome),
+        Ok(outcome) => Some((outcome, budget.looks - BUDGET.get().looks)),
         Err(cause) if cause.is::<GivenUp>() => None,
         Err(cause) => resume_unwind(cause),
     }
 }
 
+unsafe extern "C-unwind" {
+    /// `src/backend/tcop/postgres.c`. It raises no error, so that it needs none of pgrx's guards.
+    fn stack_is_too_deep() -> bool;
+}
+
 fn look() {
     check_for_interrupts!();
-    match LOOKS_LEFT.get().checked_sub(1) {
-        Some(left) => LOOKS_LEFT.set(left),
+    // SAFETY: reads variables of this backend.
+    let is_deep = unsafe { stack_is_too_deep() };
+    let Budget { looks, errors } = BUDGET.get();
+    match looks.checked_sub(1) {
+        Some(looks) if !is_deep => BUDGET.set(Budget { looks, errors }),
+        _ => resume_unwind(Box::new(GivenUp)),
+    }
+}
+
+/// An error is made.
+fn count_error() {
+    let Budget { looks, errors } = BUDGET.get();
+    match errors.checked_sub(1) {
+        Some(errors) => BUDGET.set(Budget { looks, errors }),
         None => resume_unwind(Box::new(GivenUp)),
     }
 }
@@ -89,10 +114,12 @@ impl<'a> jsonschema::json::Node<'a, Payload> for Node<'a> {
     }
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
+        look();
         self.0.as_str().map(Cow::Borrowed)
     }
 
     fn as_number(&self) -> Option<&'a Number> {
+        look();
         self.0.as_number()
     }
 
@@ -105,22 +132,29 @@ impl<'a> jsonschema::json::Node<'a, Payload> for Node<'a> {
     }
 
     fn json_type(&self) -> JsonType {
+        look();
         self.0.json_type()
     }
 
     fn string_length(&self) -> Option<u64> {
+        look();
         self.0.string_length()
     }
 
     fn string_length_within(&self, min: u64, max: u64) -> Option<bool> {
+        look();
         self.0.string_length_within(min, max)
     }
 
     fn equals_value(&self, expected: &Value) -> bool {
+        look();
         self.0.equals_value(expected)
     }
 
+    /// Asked for by every error that is made.
     fn to_value(&self) -> Cow<'a, Value> {
+        look();
+        count_error();
         Cow::Borrowed(self.0)
     }
 
@@ -160,6 +194,7 @@ impl<'a> Array<'a, Payload> for Elements<'a> {
     }
 
     fn is_unique(&self) -> bool {
+        look();
         self.0.is_unique()
     }
 }

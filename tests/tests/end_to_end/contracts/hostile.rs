@@ -42,6 +42,7 @@ async fn patterns_take_linear_time_or_are_refused() {
 #[tokio::test]
 async fn schemas_that_refer_to_themselves() {
     let (_, client) = database().await;
+    // What these mean for a value is left open by JSON Schema.
     for schema in [
         serde_json::json!({ "$ref": "#" }),
         serde_json::json!({ "allOf": [{ "$ref": "#" }] }),
@@ -50,8 +51,7 @@ async fn schemas_that_refer_to_themselves() {
             "$ref": "#/$defs/a"
         }),
     ] {
-        run(&client, &alter(&schema)).await;
-        assert!(accepts(&client, "d", "1").await);
+        refused(&client, &alter(&schema), "22023").await;
     }
     let tree = serde_json::json!({
         "type": "object", "required": ["leaf"],
@@ -145,4 +145,101 @@ async fn huge_schemas() {
     let deep = "[".repeat(1_000) + &"]".repeat(1_000);
     let sql = format!("SELECT notify_json.alter_channel('d', schema => '{{\"default\": {deep}}}')");
     refused(&client, &sql, "22023").await;
+}
+
+#[tokio::test]
+async fn many_patterns_of_a_long_string_can_be_interrupted() {
+    let (_, client) = database().await;
+    let pattern = |n| serde_json::json!({ "pattern": format!("^(?:y{{{n}}})?[^q]*$") });
+    let patterns: Vec<_> = (1..1_500).map(pattern).collect();
+    run(&client, &alter(&serde_json::json!({ "allOf": patterns }))).await;
+    run(&client, "SET statement_timeout = '1s'").await;
+    let publish = "SELECT notify_json('d', to_json(repeat('z', 16000000)))";
+    let error = client.batch_execute(publish).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "57014", "{error:?}");
+}
+
+/// Definitions of so many links from one to the next, each by an applicator, back to the first for the
+/// elements of an array.
+fn chain(links: usize, link: impl Fn(serde_json::Value) -> serde_json::Value) -> serde_json::Value {
+    let to = |n: usize| serde_json::json!({ "$ref": format!("#/$defs/{n}") });
+    let mut definitions: serde_json::Map<_, _> =
+        (0..links).map(|n| (n.to_string(), link(to(n + 1)))).collect();
+    definitions.insert(links.to_string(), serde_json::json!({ "type": "array", "items": to(0) }));
+    serde_json::json!({ "$defs": definitions, "$ref": "#/$defs/0" })
+}
+
+fn arrays(depth: usize) -> String {
+    "[".repeat(depth) + "1" + &"]".repeat(depth)
+}
+
+#[tokio::test]
+async fn the_stack_ends_no_server() {
+    use serde_json::json;
+    let (_, client) = database().await;
+    let links: [fn(serde_json::Value) -> serde_json::Value; 7] = [
+        |next| json!({ "oneOf": [false, next] }),
+        |next| json!({ "anyOf": [false, next] }),
+        |next| json!({ "allOf": [next, true] }),
+        |next| json!({ "not": { "not": next } }),
+        |next| json!({ "if": next, "else": false }),
+        |next| json!({ "unevaluatedItems": false, "anyOf": [next] }),
+        |next| json!({ "dependentSchemas": { "a": false }, "oneOf": [next, false] }),
+    ];
+    for link in links {
+        let error = refused(&client, &alter(&chain(80, link)), "22023").await;
+        assert!(error.detail().unwrap().contains("100 deep"), "{error:?}");
+        run(&client, &alter(&chain(30, link))).await;
+        run(&client, "SET max_stack_depth = '100kB'").await;
+        let publish = format!("SELECT notify_json('d', '{}')", arrays(126));
+        let error = refused(&client, &publish, "54001").await;
+        assert!(error.hint().unwrap().contains("max_stack_depth"), "{error:?}");
+        run(&client, "RESET max_stack_depth").await;
+    }
+    // Those with fewer links come first in the order of names.
+    let mut reversed = serde_json::Map::new();
+    for n in 1..1_000 {
+        let next = json!({ "$ref": format!("#/$defs/{:04}", n - 1) });
+        reversed.insert(format!("{n:04}"), json!({ "oneOf": [false, next] }));
+    }
+    reversed.insert("0000".to_owned(), json!({ "type": "integer" }));
+    refused(&client, &alter(&json!({ "$defs": reversed })), "22023").await;
+}
+
+#[tokio::test]
+async fn to_find_a_breach_takes_neither_memory_nor_patience() {
+    let (_, client) = database().await;
+    let link = |next| {
+        let mut alternatives = vec![serde_json::Value::Bool(false); 20];
+        alternatives.push(next);
+        serde_json::json!({ "anyOf": alternatives })
+    };
+    run(&client, &alter(&chain(40, link))).await;
+    run(&client, "SET max_stack_depth = '6MB'").await;
+    run(&client, "SET statement_timeout = '60s'").await;
+    let publish = format!("SELECT notify_json('d', '{}')", arrays(126));
+    let error = refused(&client, &publish, "23514").await;
+    assert!(error.detail().unwrap().contains("takes too long"), "{error:?}");
+    let backend: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let status = std::fs::read_to_string(format!("/proc/{backend}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 300_000, "{peak} kB");
+}
+
+#[tokio::test]
+async fn one_keyword_twice_is_no_schema() {
+    let (_, client) = database().await;
+    let twice =
+        r#"SELECT notify_json.alter_channel('d', schema => '{"type":"string","type":"object"}')"#;
+    let error = refused(&client, twice, "22023").await;
+    assert!(error.detail().unwrap().contains("twice"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_name_with_nul_is_shown() {
+    let (_, client) = database().await;
+    run(&client, &alter(&serde_json::json!({ "required": ["a\0b"] }))).await;
+    let error = refused(&client, "SELECT notify_json('d', '{}')", "23514").await;
+    assert!(error.detail().unwrap().contains(r#""a\u{0}b" is missing"#), "{error:?}");
 }
