@@ -11,6 +11,42 @@ ALTER TABLE notify_json.channel ADD owner regrole;
 UPDATE notify_json.channel SET owner = '@extowner@'::regrole;
 ALTER TABLE notify_json.channel ALTER owner SET NOT NULL,
     ALTER owner SET DEFAULT quote_ident(current_user)::regrole;
+-- pg_dump would write the number of a role that is gone, which is somebody else's where it is restored.
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel'::pg_catalog.regclass, $$
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = owner)
+    UNION ALL SELECT name, durable, retention, created_at, 0::pg_catalog.regrole
+    FROM notify_json.channel
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = owner)$$);
+
+CREATE FUNCTION notify_json.created_at(channel text) RETURNS timestamptz
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'created_at_wrapper';
+
+COMMENT ON FUNCTION notify_json.created_at(text) IS
+'When a channel was created, as of now, whatever the snapshot has.';
+
+CREATE OR REPLACE FUNCTION notify_json.check_durable(channel text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known notify_json.channel := (
+        SELECT channel FROM notify_json.channel WHERE name = check_durable.channel);
+BEGIN
+    IF known.name IS NULL THEN
+        PERFORM notify_json.unknown_channel(check_durable.channel);
+    ELSIF NOT known.durable THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('channel "%s" is live', check_durable.channel),
+            DETAIL = 'Events of a live channel are not kept.',
+            HINT = format('SELECT notify_json.alter_channel(%L, durable => true) makes it durable.',
+                check_durable.channel);
+    -- The right to read is one on the channel of now.
+    ELSIF known.created_at IS DISTINCT FROM notify_json.created_at(check_durable.channel) THEN
+        RAISE serialization_failure USING
+            MESSAGE = format('channel "%s" was dropped', check_durable.channel),
+            DETAIL = 'What this transaction sees of it is from before that.',
+            HINT = 'Run the transaction again.';
+    END IF;
+END $$;
 
 -- Rights on registered channels. Who owns one, or is a member of a role that does, may do all.
 CREATE TABLE notify_json.channel_right (
@@ -24,7 +60,9 @@ CREATE TABLE notify_json.channel_right (
 COMMENT ON TABLE notify_json.channel_right IS
 'What roles may do on registered channels, beside their owners. Role - is everybody.';
 
-SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, '');
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, $$
+    WHERE role = 0::pg_catalog.oid
+        OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = role)$$);
 
 CREATE TRIGGER channel_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.channel_right

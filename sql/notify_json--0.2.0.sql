@@ -99,7 +99,12 @@ CREATE TABLE notify_json.channel (
 COMMENT ON TABLE notify_json.channel IS
 'Channels with a policy of their own. A name that is not here is a live channel.';
 
-SELECT pg_catalog.pg_extension_config_dump('notify_json.channel'::pg_catalog.regclass, '');
+-- pg_dump would write the number of a role that is gone, which is somebody else's where it is restored.
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel'::pg_catalog.regclass, $$
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = owner)
+    UNION ALL SELECT name, durable, retention, created_at, 0::pg_catalog.regrole
+    FROM notify_json.channel
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = owner)$$);
 
 CREATE FUNCTION notify_json.channel_changed() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'channel_changed_wrapper';
@@ -235,20 +240,33 @@ END $$;
 COMMENT ON FUNCTION notify_json.unknown_channel(text) IS
 'Says that a channel has no policy.';
 
+CREATE FUNCTION notify_json.created_at(channel text) RETURNS timestamptz
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'created_at_wrapper';
+
+COMMENT ON FUNCTION notify_json.created_at(text) IS
+'When a channel was created, as of now, whatever the snapshot has.';
+
 CREATE FUNCTION notify_json.check_durable(channel text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    known boolean := (SELECT durable FROM notify_json.channel WHERE name = check_durable.channel);
+    known notify_json.channel := (
+        SELECT channel FROM notify_json.channel WHERE name = check_durable.channel);
 BEGIN
-    IF known IS NULL THEN
+    IF known.name IS NULL THEN
         PERFORM notify_json.unknown_channel(check_durable.channel);
-    ELSIF NOT known THEN
+    ELSIF NOT known.durable THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = format('channel "%s" is live', check_durable.channel),
             DETAIL = 'Events of a live channel are not kept.',
             HINT = format('SELECT notify_json.alter_channel(%L, durable => true) makes it durable.',
                 check_durable.channel);
+    -- The right to read is one on the channel of now.
+    ELSIF known.created_at IS DISTINCT FROM notify_json.created_at(check_durable.channel) THEN
+        RAISE serialization_failure USING
+            MESSAGE = format('channel "%s" was dropped', check_durable.channel),
+            DETAIL = 'What this transaction sees of it is from before that.',
+            HINT = 'Run the transaction again.';
     END IF;
 END $$;
 
@@ -273,7 +291,9 @@ CREATE TABLE notify_json.channel_right (
 COMMENT ON TABLE notify_json.channel_right IS
 'What roles may do on registered channels, beside their owners. Role - is everybody.';
 
-SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, '');
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, $$
+    WHERE role = 0::pg_catalog.oid
+        OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = role)$$);
 
 CREATE TRIGGER channel_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.channel_right
@@ -2213,13 +2233,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:138
+-- extension/src/policy.rs:143
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:137
+-- extension/src/permission.rs:150
 -- notify_json::permission::check_publisher
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2227,6 +2247,12 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* <begin connected objects> */
 -- extension/src/contract.rs:99
 -- notify_json::contract::check_schema
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/permission.rs:137
+-- notify_json::permission::created_at
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 

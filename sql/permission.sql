@@ -10,7 +10,9 @@ CREATE TABLE notify_json.channel_right (
 COMMENT ON TABLE notify_json.channel_right IS
 'What roles may do on registered channels, beside their owners. Role - is everybody.';
 
-SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, '');
+SELECT pg_catalog.pg_extension_config_dump('notify_json.channel_right'::pg_catalog.regclass, $$
+    WHERE role = 0::pg_catalog.oid
+        OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE pg_roles.oid = role)$$);
 
 CREATE TRIGGER channel_changed
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON notify_json.channel_right

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{pg_extern, pg_sys};
+use pgrx::{FromDatum, pg_extern, pg_sys};
 
 use crate::argument::Text;
 use crate::channel::Channel;
@@ -131,6 +131,19 @@ fn may_consume(channel: Text<'_>, role: Oid) -> bool {
     let allowed =
         Channel::new(Some(channel)).and_then(|channel| may(&channel, Right::Consume, role));
     allowed.unwrap_or_else(|error| error.raise())
+}
+
+/// In microseconds since 2000, as a `timestamptz`.
+#[pg_extern(sql = false)]
+fn created_at(channel: Text<'_>) -> Option<pgrx::datum::TimestampWithTimeZone> {
+    let created = Channel::new(Some(channel)).and_then(|channel| {
+        let registry = policy::latest()?;
+        let registered = registry.as_ref().and_then(|registry| registry.channels.get(&channel));
+        Ok(registered.map(|registered| registered.created_at))
+    });
+    let created = created.unwrap_or_else(|error| error.raise())?;
+    // SAFETY: it is what a column of the type has.
+    unsafe { FromDatum::from_datum(Datum::from(created), false) }
 }
 
 /// Refuses to let a table publish on a channel: the caller needs the right, and so does its owner.

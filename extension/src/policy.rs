@@ -2,7 +2,8 @@
 //!
 //! All of its tables is read at once and kept until they change: their triggers invalidate the
 //! relation cache entry of `notify_json.channel`, of which every backend is told. Publishing, a
-//! transaction keeps the policies that its first call found, unless it changes one itself.
+//! transaction keeps the policies that its first call found, unless it changes one itself; rights it
+//! does not keep.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -49,15 +50,19 @@ pub(crate) struct Policy {
     pub(crate) contract: Option<Rc<Contract>>,
 }
 
-/// What holds for events that a role publishes on this channel; an error if it may not.
+/// What holds for events that a role publishes on this channel; an error if it may not. Rights are as
+/// they are now, and so is all of a channel that was dropped and created again.
 pub(crate) fn of(channel: &Channel, publisher: Publisher) -> Result<Policy, Error> {
-    let Some(registry) = settled()? else { return Ok(Policy::default()) };
-    let Some(registered) = registry.channels.get(channel) else { return Ok(Policy::default()) };
-    if !registered.allows(publisher.role, Right::Publish) {
+    let Some(settled) = settled()? else { return Ok(Policy::default()) };
+    let Some(found) = settled.channels.get(channel) else { return Ok(Policy::default()) };
+    let latest = latest()?;
+    let now = latest.as_ref().and_then(|latest| latest.channels.get(channel)).unwrap_or(found);
+    if !now.allows(publisher.role, Right::Publish) {
         return Err(permission::deny(Right::Publish, channel, publisher));
     }
-    let log = registered.durable.then_some(registry.log);
-    Ok(Policy { log, contract: registered.contract.clone() })
+    let kept = if now.created_at == found.created_at { found } else { now };
+    let log = kept.durable.then_some(settled.log);
+    Ok(Policy { log, contract: kept.contract.clone() })
 }
 
 /// The durable channels that meet a condition.

@@ -24,6 +24,8 @@ pub(crate) struct Registry {
 /// A channel that has a policy.
 pub(crate) struct Registered {
     pub(crate) durable: bool,
+    /// In microseconds since 2000. One that is dropped and created again is another one.
+    pub(crate) created_at: i64,
     /// `None` in tables of version 0.1.0, where everybody may do everything.
     owner: Option<Oid>,
     granted: Vec<(Right, Oid)>,
@@ -74,11 +76,17 @@ impl Registry {
                 OLD_CHANNEL_COLUMNS => true,
                 _ => return Err(Error::Version { table: "notify_json.channel" }),
             };
-            visit(channels, |[name, is_durable, kept, _, owner]| {
+            visit(channels, |[name, is_durable, kept, created_at, owner]| {
                 let Some(name) = <&[u8]>::from_datum(name, false) else { return };
                 let durable = is_true(is_durable);
                 let owner = (!is_old).then(|| oid(owner));
-                let registered = Registered { durable, owner, granted: Vec::new(), contract: None };
+                let registered = Registered {
+                    durable,
+                    created_at: created_at.value() as i64,
+                    owner,
+                    granted: Vec::new(),
+                    contract: None,
+                };
                 registry.channels.insert(Channel::of(name), registered);
                 if durable {
                     retention = retention.max(microseconds(&*kept.cast_mut_ptr()));

@@ -128,11 +128,11 @@ async fn sessions_learn_of_rights_as_of_channels() {
     run("BEGIN").await.unwrap();
     run(PUBLISH).await.unwrap();
     case.run("SELECT notify_json.revoke_publish('d', 'publisher')").await;
-    // Publishing keeps the policy of the transaction.
-    run(PUBLISH).await.unwrap();
-    run("COMMIT").await.unwrap();
+    // A transaction keeps the policy that it began to publish with, but no right.
     assert_eq!(run(PUBLISH).await.unwrap_err().code().unwrap().code(), "42501");
-    // Reading does not, or whoever keeps a transaction open could read what comes much later.
+    run("ROLLBACK").await.unwrap();
+    assert_eq!(run(PUBLISH).await.unwrap_err().code().unwrap().code(), "42501");
+    // Or whoever keeps a transaction open could read what comes much later.
     run("SET ROLE consumer; BEGIN").await.unwrap();
     run(FETCH).await.unwrap();
     run("SAVEPOINT s").await.unwrap();
@@ -172,4 +172,62 @@ async fn dumps_keep_owners_and_rights() {
     let row = restored.connect().await.query_one(rights, &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), expected);
     assert_eq!(expected.split(',').count(), 4, "{expected}");
+}
+
+#[tokio::test]
+async fn rights_on_a_dropped_channel_are_none_on_one_of_its_name() {
+    let case = Case::new().await;
+    let session = case.database.connect().await;
+    let run = async |sql: &str| session.batch_execute(&case.sql(sql)).await;
+    let code = |result: Result<(), tokio_postgres::Error>| {
+        result.unwrap_err().code().unwrap().code().to_owned()
+    };
+    // Whoever owned the channel publishes in a transaction that has begun to.
+    case.run("SELECT notify_json.create_channel('e'), notify_json.set_owner('e', 'owner')").await;
+    run("SET ROLE owner; BEGIN; SELECT notify_json('e', '1')").await.unwrap();
+    let again = r#"SELECT notify_json.drop_channel('d'), notify_json.create_channel('d',
+                   schema => '{"type": "object"}')"#;
+    case.run(again).await;
+    assert_eq!(code(run(PUBLISH).await), "42501");
+    run("ROLLBACK").await.unwrap();
+    // The contract is that of the new channel, too.
+    run("RESET ROLE; BEGIN; SELECT notify_json('e', '1')").await.unwrap();
+    case.run(again).await;
+    assert_eq!(code(run("SELECT notify_json('d', '1')").await), "23514");
+    run("ROLLBACK").await.unwrap();
+    // And whoever owns the new one sees nothing of the old one in an old snapshot.
+    case.run("SELECT notify_json('d', '{\"secret\": 1}')").await;
+    for reading in [
+        "SELECT * FROM notify_json.read('d', '3:3:;0;3:3:;0;0', 0, 100, 1000000, 1000000)",
+        "SELECT * FROM notify_json.fetch('c', 'd')",
+        "SELECT notify_json.seek('c', 'd', 'earliest')",
+    ] {
+        for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+            run(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).await.unwrap();
+            case.run(again).await;
+            case.run("SELECT notify_json.set_owner('d', 'nobody')").await;
+            run("SET LOCAL ROLE nobody").await.unwrap();
+            assert_eq!(code(run(reading).await), "40001", "{reading}");
+            run("ROLLBACK").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_dropped_role_had_is_nobodys_where_it_is_restored() {
+    let case = Case::new().await;
+    case.run(REVOKE_CREATE).await;
+    case.run("DROP ROLE owner; DROP ROLE consumer").await;
+    let dump = pg_dump(case.database.url());
+    let restored = Server::shared().database().await;
+    restored.execute("DROP EXTENSION notify_json").await;
+    restored.execute(&dump).await;
+    let client = restored.connect().await;
+    let row = "SELECT (SELECT string_agg(concat_ws(' ', name, durable, owner), ',')
+                       FROM notify_json.channel),
+                      (SELECT string_agg(concat_ws(' ', channel, role), ',')
+                       FROM notify_json.channel_right)";
+    let row = client.query_one(row, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "d t -");
+    assert_eq!(row.get::<_, String>(1), case.sql("d publisher"));
 }
