@@ -512,6 +512,20 @@ END $$;
 COMMENT ON FUNCTION notify_json.trigger_condition(oid) IS
 'The condition of a trigger of watch(), as the server writes it.';
 
+CREATE OR REPLACE VIEW notify_json.watch_trigger AS
+SELECT trigger.oid, trigger.tgname AS name, trigger.tgrelid AS "table",
+    convert_from(substring(tgargs FROM 1 FOR till - 1), getdatabaseencoding()) AS channel,
+    string_to_array(convert_from(
+        rtrim(substring(tgargs FROM till + 1), '\x00'::bytea), 'SQL_ASCII'), ' ') AS options,
+    trigger.tgtype AS type, trigger.tgattr AS attributes, trigger.tgenabled AS enabled,
+    trigger.tgparentid <> 0 AS of_parent,
+    coalesce(obj_description(trigger.oid, 'pg_trigger') = format(
+        'Publishes on channel "%s" with the rights of the table''s owner.',
+        convert_from(substring(tgargs FROM 1 FOR till - 1), getdatabaseencoding())), false) AS signed
+FROM pg_trigger AS trigger
+CROSS JOIN LATERAL position('\x00'::bytea IN tgargs) AS argument(till)
+WHERE trigger.tgfoid = 'notify_json.row_changed'::regproc AND trigger.tgnargs = 2;
+
 CREATE OR REPLACE VIEW notify_json.watched AS
 SELECT "table"::regclass AS "table", channel,
     array_remove(ARRAY[
@@ -525,6 +539,7 @@ SELECT "table"::regclass AS "table", channel,
         CROSS JOIN LATERAL unnest(list.attributes::smallint[]) AS listed(attnum)
         JOIN pg_attribute ON attrelid = list."table" AND pg_attribute.attnum = listed.attnum
         WHERE list."table" = watch_trigger."table" AND list.channel = watch_trigger.channel
+            AND (list.signed OR NOT bool_or(watch_trigger.signed))
         ORDER BY pg_attribute.attnum
     ) END AS columns,
     bool_or('only_if_changed' = ANY (options)) AS only_if_changed,
@@ -1086,7 +1101,7 @@ DECLARE
         CASE WHEN include_old THEN 'include_old' END,
         CASE WHEN columns IS NOT NULL THEN 'columns' END);
     of_rows text := (
-        SELECT string_agg(upper(operation), ' OR ') FROM unnest(operations) AS operation
+        SELECT string_agg(DISTINCT upper(operation), ' OR ') FROM unnest(operations) AS operation
         WHERE operation <> 'truncate');
     watched regclass;
     state text;

@@ -2,6 +2,7 @@
 
 mod change;
 mod compatible;
+mod depth;
 mod registration;
 mod standalone;
 

@@ -112,7 +112,7 @@ impl Error {
 
     #[cfg(feature = "schema")]
     pub(crate) fn incompatible(source: crate::Incompatible) -> Self {
-        let text = format!("the contract is not compatible with the channel's: {source}");
+        let text = "the contract is not compatible with the channel's";
         Self::new(ErrorKind::Incompatible, text).caused_by(source)
     }
 

@@ -1,9 +1,13 @@
 //! Whether a schema may follow another one.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use jsonschema::PatternOptions;
 use jsonschema::canonical::{self, CanonicalSchema, Containment};
 use serde_json::Value;
 
+use super::depth::{STACK_BYTES, is_comparable};
 use super::standalone::{closed, part, without_root_references};
 
 /// Why a schema may not follow another one.
@@ -43,11 +47,29 @@ impl Incompatible {
 /// # Errors
 /// Where the two differ and how, or why nothing can be said.
 pub fn check_compatible(old: &Value, new: &Value) -> Result<(), Incompatible> {
+    if old == new {
+        return Ok(());
+    }
+    let unproven = |reason: &str| {
+        let reason = format!("cannot be shown to be compatible: {reason}");
+        Err(Incompatible { path: String::new(), reason })
+    };
     let (old, new) = (without_root_references(old), without_root_references(new));
-    match difference(&old, &new) {
+    if !is_comparable(&old) || !is_comparable(&new) {
+        return unproven("the schemas go too deep");
+    }
+    let compare = || match difference(&old, &new) {
         None => Ok(()),
         Some(reason) => Err(located(&old, &new, String::new(), reason, 0)),
-    }
+    };
+    thread::scope(|scope| {
+        let comparing = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, compare);
+        match comparing.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(error) => unproven(&format!("no thread for it could be started: {error}")),
+        }
+    })
 }
 
 /// The innermost place where a difference shows.
@@ -393,5 +415,24 @@ mod tests {
             }
         }
         assert!(compatible > 100 && events > 500, "{compatible} {events}");
+    }
+
+    #[test]
+    fn a_chain_that_is_too_long_is_not_followed() {
+        let chain = |links: usize, last: &str| {
+            let mut definitions = serde_json::Map::new();
+            for n in 0..links {
+                let next = json!({ "$ref": format!("#/$defs/{}", n + 1) });
+                definitions.insert(n.to_string(), json!({ "properties": { "x": next } }));
+            }
+            definitions.insert(links.to_string(), json!({ "type": last }));
+            json!({ "$defs": definitions, "$ref": "#/$defs/0" })
+        };
+        for links in [20, 60, 1_000, 18_000] {
+            let (integer, number) = (chain(links, "integer"), chain(links, "number"));
+            assert_eq!(check_compatible(&integer, &integer), Ok(()));
+            let outcome = check_compatible(&integer, &number);
+            assert_eq!(outcome.is_ok(), links < 100, "{links}: {outcome:?}");
+        }
     }
 }

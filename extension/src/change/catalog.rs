@@ -31,16 +31,24 @@ pub(super) unsafe fn watched(trigger: *const Trigger, relation: Relation) -> (Oi
     (oid, table)
 }
 
-/// The owner of a table, if its trigger for a channel is one that it has made. Whoever has the
-/// privilege TRIGGER may make one too, or replace one, but only the owner may comment on it.
-pub(super) fn vouching_owner(trigger: Oid, table: Oid, channel: &[u8]) -> Option<Oid> {
+/// Whether a trigger for a channel is one that the owner of its table has made. Whoever has the
+/// privilege TRIGGER may make one too, but only the owner may comment on it.
+fn is_signed(trigger: Oid, channel: &[u8]) -> bool {
     let sign = [SIGN[0], channel, SIGN[1]].concat();
-    // SAFETY: the comment is a NUL-terminated copy; the tuple is a row of pg_class until released.
+    // SAFETY: the comment is a NUL-terminated copy.
     unsafe {
         let comment = pg_sys::GetComment(trigger, pg_sys::TriggerRelationId, 0);
-        if comment.is_null() || CStr::from_ptr(comment).to_bytes() != sign {
-            return None;
-        }
+        !comment.is_null() && CStr::from_ptr(comment).to_bytes() == sign
+    }
+}
+
+/// The owner of a table, if its trigger for a channel is signed.
+pub(super) fn vouching_owner(trigger: Oid, table: Oid, channel: &[u8]) -> Option<Oid> {
+    if !is_signed(trigger, channel) {
+        return None;
+    }
+    // SAFETY: the tuple is a row of pg_class until it is released.
+    unsafe {
         let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, Datum::from(table));
         if tuple.is_null() {
@@ -55,8 +63,14 @@ pub(super) fn vouching_owner(trigger: Oid, table: Oid, channel: &[u8]) -> Option
 /// What `create_trigger()` writes around the channel.
 const SIGN: [&[u8]; 2] = [b"Publishes on channel \"", b"\" with the rights of the table's owner."];
 
-/// The names of the columns that a watched table's list for a channel has.
-pub(super) fn listed_columns(table: Oid, function: Oid, channel: &[u8]) -> Vec<Vec<u8>> {
+/// The names of the columns that a watched table's list for a channel has. If its owner has made the
+/// trigger, what others have made lists nothing.
+pub(super) fn listed_columns(
+    table: Oid,
+    function: Oid,
+    channel: &[u8],
+    owner: Option<Oid>,
+) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
     let of_table = (pg_sys::TriggerRelidNameIndexId, pg_sys::Anum_pg_trigger_tgrelid);
     visit(pg_sys::TriggerRelationId, of_table, table, |tuple, descriptor| {
@@ -72,6 +86,9 @@ pub(super) fn listed_columns(table: Oid, function: Oid, channel: &[u8]) -> Vec<V
             let arguments = pg_sys::heap_getattr(tuple, number, descriptor, &mut is_null);
             let arguments = <&[u8]>::from_datum(arguments, is_null).unwrap_or_default();
             if arguments.split(|byte| *byte == 0).next() != Some(channel) {
+                return;
+            }
+            if owner.is_some() && !is_signed((*form).oid, channel) {
                 return;
             }
             let attributes = std::ptr::addr_of!((*form).tgattr.values).cast::<i16>();

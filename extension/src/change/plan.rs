@@ -126,8 +126,9 @@ impl Plan {
         // SAFETY: as above.
         unsafe {
             let (original, watched) = watched(trigger, relation);
+            let owner = vouching_owner(original, watched, channel);
             let listed =
-                has("columns").then(|| listed_columns(watched, (*trigger).tgfoid, channel));
+                has("columns").then(|| listed_columns(watched, (*trigger).tgfoid, channel, owner));
             let context = Context::new();
             let descriptor = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
             let mut columns = Vec::new();
@@ -168,7 +169,7 @@ impl Plan {
                 key,
                 width: descriptor.len(),
                 tables: [(*relation).rd_id, watched],
-                owner: vouching_owner(original, watched, channel),
+                owner,
                 _context: context,
             })
         }

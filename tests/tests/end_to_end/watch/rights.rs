@@ -83,6 +83,23 @@ async fn the_privilege_trigger_alone_publishes_nothing_in_the_owners_name() {
 }
 
 #[tokio::test]
+async fn the_privilege_trigger_alone_adds_no_column_to_the_owners_events() {
+    let (mut case, owner, maker) = with_trigger_maker().await;
+    case.run(&format!(
+        "SET ROLE {owner}; SELECT notify_json.watch('t', 'd', columns => '{{id}}');
+         SET ROLE {maker};
+         CREATE TRIGGER add AFTER UPDATE OF secret ON t FOR EACH STATEMENT WHEN (false)
+             EXECUTE FUNCTION notify_json.row_changed('d', 'columns');
+         INSERT INTO t VALUES (1, 'hidden'); RESET ROLE"
+    ))
+    .await;
+    let events = case.events().await;
+    assert_eq!(events, [r#"{"op":"insert","table":"public.t","key":{"id":1},"new":{"id":1}}"#]);
+    let columns = "SELECT columns FROM notify_json.watched";
+    assert_eq!(case.value::<Vec<String>>(columns).await, ["id"]);
+}
+
+#[tokio::test]
 async fn without_the_owners_right_the_change_fails() {
     let (mut case, owner, maker) = with_trigger_maker().await;
     case.run(&format!("SET ROLE {owner}; SELECT notify_json.watch('t', 'd')")).await;
