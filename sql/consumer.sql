@@ -49,6 +49,11 @@ BEGIN
     PERFORM FROM notify_json.consumer
     WHERE channel = ensure_consumer.channel AND name = ensure_consumer.consumer;
     IF NOT FOUND THEN
+        -- Nobody drops it from here on.
+        PERFORM FROM notify_json.channel WHERE name = ensure_consumer.channel FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM notify_json.unknown_channel(ensure_consumer.channel);
+        END IF;
         INSERT INTO notify_json.consumer (channel, name)
         VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
         INSERT INTO notify_json.holder (channel, name)

@@ -575,6 +575,52 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE OR REPLACE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_durable(ensure_consumer.channel);
+    PERFORM notify_json.check_name('consumer', consumer);
+    -- ON CONFLICT would wait for an ack in an open transaction.
+    PERFORM FROM notify_json.consumer
+    WHERE channel = ensure_consumer.channel AND name = ensure_consumer.consumer;
+    IF NOT FOUND THEN
+        -- Nobody drops it from here on.
+        PERFORM FROM notify_json.channel WHERE name = ensure_consumer.channel FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM notify_json.unknown_channel(ensure_consumer.channel);
+        END IF;
+        INSERT INTO notify_json.consumer (channel, name)
+        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
+        INSERT INTO notify_json.holder (channel, name)
+        SELECT ensure_consumer.channel, ensure_consumer.consumer WHERE FOUND;
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION notify_json.take(consumer text, channel text) RETURNS notify_json.consumer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    taken notify_json.consumer;
+BEGIN
+    PERFORM notify_json.check_free(consumer, take.channel);
+    SELECT * INTO taken FROM notify_json.consumer
+    WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, take.channel);
+    END IF;
+    -- Again, since that may have waited for an ack.
+    PERFORM notify_json.check_free(consumer, take.channel);
+    -- Whoever let its lease run out must not ack any more.
+    UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
+    WHERE channel = take.channel AND name = take.consumer AND held_until > '-infinity';
+    IF FOUND THEN
+        UPDATE notify_json.consumer SET epoch = epoch + 1
+        WHERE channel = take.channel AND name = take.consumer;
+    END IF;
+    RETURN taken;
+END $$;
+
 CREATE FUNCTION notify_json_unchecked.fetch(consumer text, channel text, max_events integer DEFAULT 100)
 RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -646,9 +692,7 @@ BEGIN
     PERFORM notify_json.check_writable('acknowledge events');
     PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
-    IF stored IS NULL THEN
-        PERFORM notify_json.unknown_consumer(consumer, ack.channel);
-    ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
+    IF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('event %s is not among those fetched', coalesce(ack.id::text, 'NULL')),
             DETAIL = CASE
@@ -789,6 +833,9 @@ BEGIN
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
         fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, seek.channel);
+    END IF;
     -- Whoever holds it finds out, and the next claim succeeds at once.
     UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
     WHERE channel = seek.channel AND name = seek.consumer;

@@ -1028,6 +1028,11 @@ BEGIN
     PERFORM FROM notify_json.consumer
     WHERE channel = ensure_consumer.channel AND name = ensure_consumer.consumer;
     IF NOT FOUND THEN
+        -- Nobody drops it from here on.
+        PERFORM FROM notify_json.channel WHERE name = ensure_consumer.channel FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM notify_json.unknown_channel(ensure_consumer.channel);
+        END IF;
         INSERT INTO notify_json.consumer (channel, name)
         VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
         INSERT INTO notify_json.holder (channel, name)
@@ -1266,6 +1271,9 @@ BEGIN
     PERFORM notify_json.check_free(consumer, take.channel);
     SELECT * INTO taken FROM notify_json.consumer
     WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, take.channel);
+    END IF;
     -- Again, since that may have waited for an ack.
     PERFORM notify_json.check_free(consumer, take.channel);
     -- Whoever let its lease run out must not ack any more.
@@ -1352,9 +1360,7 @@ BEGIN
     PERFORM notify_json.check_writable('acknowledge events');
     PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
-    IF stored IS NULL THEN
-        PERFORM notify_json.unknown_consumer(consumer, ack.channel);
-    ELSIF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
+    IF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('event %s is not among those fetched', coalesce(ack.id::text, 'NULL')),
             DETAIL = CASE
@@ -1386,6 +1392,9 @@ BEGIN
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
         fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_consumer(consumer, seek.channel);
+    END IF;
     -- Whoever holds it finds out, and the next claim succeeds at once.
     UPDATE notify_json.holder SET epoch = epoch + 1, held_until = '-infinity'
     WHERE channel = seek.channel AND name = seek.consumer;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use notify_json_tests::Database;
 use tokio_postgres::Client;
 
-use super::{Reader, column, database, publish, run, value};
+use super::{Reader, column, database, pid, publish, refused, run, until_blocked, value};
 
 const DROP: &str = "SELECT notify_json.drop_channel('d')";
 const CREATE: &str = "SELECT notify_json.create_channel('d')";
@@ -115,5 +115,30 @@ async fn the_extension_is_dropped_and_created_under_load() {
     done.store(true, Ordering::Relaxed);
     for publisher in publishers {
         publisher.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_one_that_is_dropped_is_told_so() {
+    for (consumer, is_new) in [("new", true), ("c", false)] {
+        let database = database().await;
+        let (owner, reader) = sessions(&database).await;
+        run(&owner, "SELECT notify_json.fetch('c', 'd')").await;
+        for statement in ["fetch", "seek"] {
+            let sql = match statement {
+                "fetch" => format!("SELECT notify_json.fetch('{consumer}', 'd')"),
+                _ => format!("SELECT notify_json.seek('{consumer}', 'd', 'latest')"),
+            };
+            run(&owner, &format!("BEGIN; {DROP}")).await;
+            let pid = pid(&reader).await;
+            let (error, ()) = tokio::join!(refused(&reader, &sql, "42704"), async {
+                until_blocked(&database.connect().await, pid).await;
+                run(&owner, "COMMIT").await;
+            });
+            let expected = if is_new { "channel \"d\"" } else { "consumer \"c\"" };
+            assert!(error.message().starts_with(expected), "{sql}: {error:?}");
+            run(&owner, CREATE).await;
+            run(&owner, "SELECT notify_json.fetch('c', 'd')").await;
+        }
     }
 }

@@ -94,7 +94,7 @@ async fn hostile_names() {
                 .execute(
                     "SELECT notify_json.watch(format('%1$I.%1$I', $1::text)::regclass, $1,
                         columns => ARRAY[$1], per => $2, condition => nullif($3, ''),
-                        operations => '{insert,update}')",
+                        operations => '{insert,update,insert}')",
                     &[&name, &per, &condition],
                 )
                 .await
