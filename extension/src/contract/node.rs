@@ -158,7 +158,9 @@ impl<'a> jsonschema::json::Node<'a, Payload> for Node<'a> {
         Cow::Borrowed(self.0)
     }
 
+    /// Asked for where a reference may lead back.
     fn identity(&self) -> Option<NodeIdentity> {
+        look();
         self.0.identity()
     }
 }
