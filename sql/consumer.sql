@@ -43,7 +43,7 @@ CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM notify_json.check_durable(ensure_consumer.channel);
+    PERFORM notify_json.durable_channel(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
     -- ON CONFLICT would wait for an ack in an open transaction.
     PERFORM FROM notify_json.consumer
@@ -88,6 +88,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
     END IF;
+    PERFORM notify_json.consumable(drop_consumer.channel);
 END $$;
 
 COMMENT ON FUNCTION notify_json_unchecked.drop_consumer(text, text) IS

@@ -3,7 +3,7 @@ CREATE SEQUENCE notify_json.event_id;
 COMMENT ON SEQUENCE notify_json.event_id IS
 'Ids of events. A transaction draws them after it has its xid: the windows of readers rely on it.';
 
--- Columns in the order that takes least space. COLLATE "C" compares bytes, which is faster.
+-- COLLATE "C" compares bytes, which is faster.
 CREATE TABLE notify_json.event (
     id bigint NOT NULL DEFAULT nextval('notify_json.event_id'),
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -11,6 +11,7 @@ CREATE TABLE notify_json.event (
     slot smallint NOT NULL,
     channel text COLLATE "C" NOT NULL,
     payload json NOT NULL,
+    channel_id bigint NOT NULL,
     PRIMARY KEY (channel, id, slot)
 ) PARTITION BY LIST (slot);
 
@@ -18,6 +19,8 @@ COMMENT ON TABLE notify_json.event IS
 'Events of durable channels, in a ring of ten leaves that are emptied in turn.';
 COMMENT ON COLUMN notify_json.event.xid IS
 'The transaction that published it, never a subtransaction.';
+COMMENT ON COLUMN notify_json.event.channel_id IS
+'Which of the channels that have had this name: nobody reads those of one that was dropped.';
 COMMENT ON COLUMN notify_json.event.slot IS
 'floor(seconds since 1970 / width) modulo 10; width is an eighth of the longest retention.';
 

@@ -21,7 +21,9 @@ BEGIN
     PERFORM notify_json.check_free(consumer, take.channel);
     SELECT * INTO taken FROM notify_json.consumer
     WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
+    -- From here on nobody drops the channel; until here it may have become another one.
+    PERFORM notify_json.durable_channel(take.channel);
+    IF taken.name IS NULL THEN
         PERFORM notify_json.unknown_consumer(consumer, take.channel);
     END IF;
     -- Again, since that may have waited for an ack.
@@ -50,6 +52,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     stored notify_json.consumer;
+    channel_id bigint;
     current text;
     is_new boolean := false;
     seen pg_snapshot;
@@ -67,6 +70,7 @@ BEGIN
     END IF;
     PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
     stored := notify_json.take(consumer, "fetch".channel);
+    channel_id := notify_json.consumable("fetch".channel);
     current := stored."window";
     LOOP
         seen := split_part(current, ';', 1);
@@ -75,7 +79,7 @@ BEGIN
         last := split_part(current, ';', 5);
         FOR id, published_at, payload IN
             SELECT * FROM notify_json.page(
-                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
+                "fetch".channel, channel_id, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
             given := id;
             RETURN NEXT;
@@ -108,7 +112,6 @@ DECLARE
     stored notify_json.consumer;
 BEGIN
     PERFORM notify_json.check_writable('acknowledge events');
-    PERFORM notify_json.check_durable(ack.channel);
     stored := notify_json.take(consumer, ack.channel);
     IF ack.id IS NULL OR ack.id <= stored.after OR ack.id > stored.fetched THEN
         RAISE invalid_parameter_value USING
@@ -134,6 +137,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 DECLARE
     position record;
+    moved boolean;
 BEGIN
     PERFORM notify_json.check_writable('move a consumer');
     PERFORM notify_json.ensure_consumer(consumer, seek.channel);
@@ -142,7 +146,9 @@ BEGIN
     SET epoch = epoch + 1, "window" = position."window", after = position.after,
         fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
-    IF NOT FOUND THEN
+    moved := FOUND;
+    PERFORM notify_json.durable_channel(seek.channel);
+    IF NOT moved THEN
         PERFORM notify_json.unknown_consumer(consumer, seek.channel);
     END IF;
     -- Whoever holds it finds out, and the next claim succeeds at once.

@@ -52,6 +52,7 @@ BEGIN
     -- Waits for an ack in an open transaction, and for its holder to renew.
     SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
+    PERFORM notify_json.durable_channel(claim.channel);
     UPDATE notify_json.holder
     SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
     WHERE channel = claim.channel AND name = claim.consumer
@@ -140,6 +141,7 @@ BEGIN
                 ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
+    PERFORM notify_json.consumable(ack_position.channel);
     is_later := CASE
         WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
         -- Windows without anything between them may come after each other.

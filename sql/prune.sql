@@ -10,7 +10,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
             SELECT FROM notify_json.channel
             CROSS JOIN LATERAL (
                 SELECT published_at FROM notify_json.event
-                WHERE event.channel = channel.name AND event.slot = is_expired.slot
+                WHERE event.channel = channel.name AND event.channel_id = channel.id
+                    AND event.slot = is_expired.slot
                 ORDER BY id DESC LIMIT 1
             ) AS newest
             WHERE newest.published_at > clock_timestamp() - channel.retention
@@ -38,8 +39,8 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
         SELECT FROM notify_json.channel CROSS JOIN LATERAL (
             SELECT FROM notify_json.event
-            WHERE event.channel = channel.name AND event.slot = has_later.slot
-                AND event.id > has_later.last
+            WHERE event.channel = channel.name AND event.channel_id = channel.id
+                AND event.slot = has_later.slot AND event.id > has_later.last
             LIMIT 1
         ) AS later
     )
@@ -114,10 +115,12 @@ BEGIN
         notify_json.removed(channel) + sum(events) OVER (PARTITION BY channel ORDER BY last_id),
         events, last_id, first_xid, last_xid
     FROM (
-        SELECT channel, count(*) AS events, max(id) AS last_id,
+        SELECT channel, channel_id, count(*) AS events, max(id) AS last_id,
             min(xid::text::bigint) AS first_xid, max(xid::text::bigint) AS last_xid
-        FROM notify_json.event WHERE slot = empty_leaf.slot GROUP BY channel, id / step
-    ) AS batch;
+        FROM notify_json.event WHERE slot = empty_leaf.slot
+        GROUP BY channel, channel_id, id / step
+    ) AS batch
+    WHERE (channel, channel_id) IN (SELECT name, id FROM notify_json.channel);
     PERFORM notify_json.lock_leaf(empty_leaf.slot);
     -- What was counted must be all that there is, and for all who have not had it.
     IF NOT notify_json.is_expired(empty_leaf.slot)
@@ -165,13 +168,15 @@ BEGIN
         WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
     ), gone AS (
         DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
-        RETURNING id, xid::text::bigint AS xid
+        RETURNING id, xid::text::bigint AS xid, channel_id
     ), recorded AS (
         INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
         SELECT remove_expired.channel,
             notify_json.removed(remove_expired.channel) + count(*), count(*),
             max(id), min(xid), max(xid)
-        FROM gone HAVING count(*) > 0
+        FROM gone
+        WHERE channel_id = (SELECT id FROM notify_json.channel WHERE name = remove_expired.channel)
+        HAVING count(*) > 0
     ), counted AS (
         UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
         WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer

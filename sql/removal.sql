@@ -59,7 +59,7 @@ BEGIN
             DETAIL = 'after must be at least 0; a mark looks like 1760000000000000:0.',
             HINT = 'Take mark from missed(), as it is, or NULL for the first one.';
     END IF;
-    PERFORM notify_json.check_durable(missed.channel);
+    PERFORM notify_json.durable_channel(missed.channel);
     seen := split_part(in_window, ';', 1);
     till := split_part(in_window, ';', 3);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
@@ -100,7 +100,7 @@ BEGIN
             DETAIL = format('The id is %s; it must be at least 0.', coalesce(id::text, 'NULL')),
             HINT = 'Take the id of an event.';
     END IF;
-    PERFORM notify_json.check_durable(channel);
+    PERFORM notify_json.durable_channel(channel);
     RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;
 

@@ -29,6 +29,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION
 GRANT INSERT, UPDATE, DELETE
     ON notify_json.channel, notify_json.channel_right, notify_json.contract
 TO @extowner@ WITH GRANT OPTION;
+-- For pg_dump, and to restore what it has written.
+GRANT SELECT, UPDATE ON SEQUENCE notify_json.channel_id_seq TO @extowner@ WITH GRANT OPTION;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify_json TO @extowner@ WITH GRANT OPTION;
 
 -- What follows names nothing but types, which are looked for in pg_catalog first.

@@ -1,6 +1,7 @@
 CREATE VIEW notify_json.unacked AS
 SELECT consumer.channel, consumer.name AS consumer, event.slot, event.id, event.published_at
 FROM notify_json.consumer
+JOIN notify_json.channel ON channel.name = consumer.channel
 CROSS JOIN LATERAL (
     SELECT split_part("window", ';', 1)::pg_snapshot AS seen,
         split_part("window", ';', 2)::bigint AS floor,
@@ -9,13 +10,15 @@ CROSS JOIN LATERAL (
 ) AS position
 CROSS JOIN LATERAL (
     SELECT slot, xid, id, published_at FROM notify_json.event
-    WHERE event.channel = consumer.channel AND event.id > position.floor
+    WHERE event.channel = channel.name AND event.channel_id = channel.id
+        AND event.id > position.floor
         AND NOT pg_visible_in_snapshot(event.xid, position.seen)
     UNION ALL
     SELECT slot, event.xid, id, published_at
     FROM pg_snapshot_xip(position.seen) AS xip(xid)
     JOIN notify_json.event ON event.xid = xip.xid
-    WHERE event.channel = consumer.channel AND event.id <= position.floor
+    WHERE event.channel = channel.name AND event.channel_id = channel.id
+        AND event.id <= position.floor
 ) AS event
 WHERE NOT (event.id <= consumer.after AND pg_visible_in_snapshot(event.xid, position.till));
 
@@ -55,11 +58,11 @@ FROM notify_json.channel
 LEFT JOIN notify_json.contract ON contract.channel = channel.name
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
-    WHERE event.channel = channel.name ORDER BY id LIMIT 1
+    WHERE event.channel = channel.name AND event.channel_id = channel.id ORDER BY id LIMIT 1
 ) AS oldest ON true
 LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
-    WHERE event.channel = channel.name ORDER BY id DESC LIMIT 1
+    WHERE event.channel = channel.name AND event.channel_id = channel.id ORDER BY id DESC LIMIT 1
 ) AS newest ON true
 WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
 

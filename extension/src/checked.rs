@@ -175,7 +175,7 @@ checked!(checked_for_anybody, pg_finfo_checked_for_anybody, None);
 
 /// The role that called the checked function, as a `regrole`.
 #[pg_extern(sql = false)]
-fn caller() -> Oid {
+pub(crate) fn caller() -> Oid {
     match CALLER.get() {
         Oid::INVALID => Publisher::caller().role,
         caller => caller,

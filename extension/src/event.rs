@@ -49,8 +49,14 @@ impl Log {
     }
 
     /// Writes an event and returns its id; `None` if the table was dropped since it was found. The
-    /// payload is JSON in the database's encoding.
-    pub(crate) fn append(&self, channel: &Channel, payload: &[u8]) -> Result<Option<i64>, Error> {
+    /// payload is JSON in the database's encoding, `channel_id` tells the channel from others of its
+    /// name.
+    pub(crate) fn append(
+        &self,
+        channel: &Channel,
+        channel_id: i64,
+        payload: &[u8],
+    ) -> Result<Option<i64>, Error> {
         // SAFETY: reads variables of this backend.
         unsafe {
             if pg_sys::XactReadOnly {
@@ -79,7 +85,7 @@ impl Log {
                 return Ok(None);
             }
             let descriptor = (*leaf).rd_att;
-            if (*descriptor).natts as usize != COLUMNS {
+            if ![OLD_COLUMNS, COLUMNS].contains(&((*descriptor).natts as usize)) {
                 return Err(Error::Version { table: "notify_json.event" });
             }
             let id = pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(self.sequence, false));
@@ -90,6 +96,7 @@ impl Log {
                 Datum::from(slot as i16),
                 text(channel.bytes()),
                 text(payload),
+                Datum::from(channel_id),
             ];
             let mut nulls = [false; COLUMNS];
             let tuple =
@@ -109,8 +116,9 @@ impl Log {
     }
 }
 
-/// `id`, `xid`, `published_at`, `slot`, `channel`, `payload`.
-const COLUMNS: usize = 6;
+/// `id`, `xid`, `published_at`, `slot`, `channel`, `payload`, `channel_id`; the last is new since 0.1.0.
+const COLUMNS: usize = 7;
+const OLD_COLUMNS: usize = 6;
 
 /// # Safety
 /// In a memory context that outlives the use.

@@ -66,7 +66,7 @@ pub(crate) fn publish(
             send(channel, payload, contract.as_deref())?;
             return Ok(None);
         };
-        if let Some(id) = keep(channel, payload, contract.as_deref(), &log)? {
+        if let Some(id) = keep(channel, payload, contract.as_deref(), log)? {
             return Ok(Some(id));
         }
         // The extension was dropped, and perhaps created again, since this transaction began.
@@ -90,12 +90,12 @@ fn keep(
     channel: &Channel,
     json: Checked<'_>,
     contract: Option<&Contract>,
-    log: &Log,
+    (log, channel_id): (Log, i64),
 ) -> Result<Option<i64>, Error> {
     let (Checked::ByServer(bytes) | Checked::NotYet(bytes)) = json;
     let text = to_utf8(bytes, "payload")?;
     json.check(&text, contract)?;
-    let id = log.append(channel, bytes)?;
+    let id = log.append(channel, channel_id, bytes)?;
     if id.is_some() {
         doorbell::ring(channel);
     }

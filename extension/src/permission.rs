@@ -3,12 +3,12 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys::{Datum, Oid};
-use pgrx::{FromDatum, pg_extern, pg_sys};
+use pgrx::{pg_extern, pg_sys};
 
 use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
-use crate::policy;
+use crate::{checked, policy};
 
 /// What a role may do on a registered channel. Whoever owns it may do the others, too.
 #[derive(Clone, Copy, PartialEq)]
@@ -133,17 +133,22 @@ fn may_consume(channel: Text<'_>, role: Oid) -> bool {
     allowed.unwrap_or_else(|error| error.raise())
 }
 
-/// In microseconds since 2000, as a `timestamptz`.
+/// The id of a channel for whoever may consume it, in one look at the registry.
 #[pg_extern(sql = false)]
-fn created_at(channel: Text<'_>) -> Option<pgrx::datum::TimestampWithTimeZone> {
-    let created = Channel::new(Some(channel)).and_then(|channel| {
+fn consumable(channel: Text<'_>) -> Option<i64> {
+    let id = Channel::new(Some(channel)).and_then(|channel| {
         let registry = policy::latest()?;
-        let registered = registry.as_ref().and_then(|registry| registry.channels.get(&channel));
-        Ok(registered.map(|registered| registered.created_at))
+        let Some(registered) = registry.as_ref().and_then(|known| known.channels.get(&channel))
+        else {
+            return Ok(None);
+        };
+        let caller = Publisher { role: checked::caller(), table: Oid::INVALID };
+        match registered.allows(caller.role, Right::Consume) {
+            true => Ok(Some(registered.id)),
+            false => Err(deny(Right::Consume, &channel, caller)),
+        }
     });
-    let created = created.unwrap_or_else(|error| error.raise())?;
-    // SAFETY: it is what a column of the type has.
-    unsafe { FromDatum::from_datum(Datum::from(created), false) }
+    id.unwrap_or_else(|error| error.raise())
 }
 
 /// Refuses to let a table publish on a channel: the caller needs the right, and so does its owner.

@@ -44,8 +44,8 @@ pub(crate) fn watch() {
 /// What holds for the events of a channel.
 #[derive(Default)]
 pub(crate) struct Policy {
-    /// Where to log them; `None` on a live channel.
-    pub(crate) log: Option<Log>,
+    /// Where to log them, and as those of which channel; `None` on a live one.
+    pub(crate) log: Option<(Log, i64)>,
     /// What they must meet.
     pub(crate) contract: Option<Rc<Contract>>,
 }
@@ -60,8 +60,8 @@ pub(crate) fn of(channel: &Channel, publisher: Publisher) -> Result<Policy, Erro
     if !now.allows(publisher.role, Right::Publish) {
         return Err(permission::deny(Right::Publish, channel, publisher));
     }
-    let kept = if now.created_at == found.created_at { found } else { now };
-    let log = kept.durable.then_some(settled.log);
+    let kept = if now.id == found.id { found } else { now };
+    let log = kept.durable.then_some((settled.log, kept.id));
     Ok(Policy { log, contract: kept.contract.clone() })
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Registry {
 /// A channel that has a policy.
 pub(crate) struct Registered {
     pub(crate) durable: bool,
-    /// In microseconds since 2000. One that is dropped and created again is another one.
-    pub(crate) created_at: i64,
+    /// One that is dropped and created again is another one. 0 in tables of version 0.1.0.
+    pub(crate) id: i64,
     /// `None` in tables of version 0.1.0, where everybody may do everything.
     owner: Option<Oid>,
     granted: Vec<(Right, Oid)>,
@@ -76,13 +76,13 @@ impl Registry {
                 OLD_CHANNEL_COLUMNS => true,
                 _ => return Err(Error::Version { table: "notify_json.channel" }),
             };
-            visit(channels, |[name, is_durable, kept, created_at, owner]| {
+            visit(channels, |[name, is_durable, kept, _, owner, id]| {
                 let Some(name) = <&[u8]>::from_datum(name, false) else { return };
                 let durable = is_true(is_durable);
                 let owner = (!is_old).then(|| oid(owner));
                 let registered = Registered {
                     durable,
-                    created_at: created_at.value() as i64,
+                    id: id.value() as i64,
                     owner,
                     granted: Vec::new(),
                     contract: None,
@@ -110,7 +110,7 @@ impl Registry {
                 schema,
                 c"channel_right",
                 RIGHT_COLUMNS,
-                |[name, role, publish, consume, _]| {
+                |[name, role, publish, consume, ..]| {
                     let Some(channel) = self.named(name) else { return };
                     for (right, is_granted) in
                         [(Right::Publish, publish), (Right::Consume, consume)]
@@ -149,14 +149,14 @@ impl Registry {
     }
 }
 
-/// `name`, `durable`, `retention`, `created_at`, `owner`; the last is new since 0.1.0.
-const CHANNEL_COLUMNS: usize = 5;
+/// `name`, `durable`, `retention`, `created_at`, `owner`, `id`; the last two are new since 0.1.0.
+const CHANNEL_COLUMNS: usize = 6;
 const OLD_CHANNEL_COLUMNS: usize = 4;
 /// `channel`, `role`, `publish`, `consume`.
 const RIGHT_COLUMNS: usize = 4;
 /// `channel`, `schema`, `registered_at`.
 const CONTRACT_COLUMNS: usize = 3;
-const MAX_COLUMNS: usize = 5;
+const MAX_COLUMNS: usize = 6;
 
 /// How many columns a table has.
 ///

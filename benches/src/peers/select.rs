@@ -10,7 +10,7 @@ use super::{CHANNEL, PAGE, Receiver, Seen};
 pub(crate) const TABLE: &str = "
     CREATE SEQUENCE plain_id;
     CREATE TABLE plain (LIKE notify_json.event INCLUDING COMPRESSION INCLUDING STORAGE);
-    ALTER TABLE plain ALTER slot SET DEFAULT 0,
+    ALTER TABLE plain ALTER slot SET DEFAULT 0, ALTER channel_id SET DEFAULT 1,
         ALTER id SET DEFAULT nextval('plain_id'),
         ALTER xid SET DEFAULT pg_current_xact_id(),
         ALTER published_at SET DEFAULT clock_timestamp(),

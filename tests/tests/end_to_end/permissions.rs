@@ -148,7 +148,10 @@ const ACTIONS: [(&str, &str); 13] = [
          SELECT notify_json.watch('own', 'd'); INSERT INTO own VALUES (1)",
     ),
     ("read_table", "SELECT FROM notify_json.event"),
-    ("write_table", "INSERT INTO notify_json.event (slot, channel, payload) VALUES (0, 'd', '1')"),
+    (
+        "write_table",
+        "INSERT INTO notify_json.event (slot, channel, payload, channel_id) VALUES (0, 'd', '1', 1)",
+    ),
     ("unchecked", "SELECT notify_json_unchecked.drop_channel('d')"),
     // Anybody may, of which nothing comes: see `forging`.
     ("notify", "NOTIFY d, '~1 event'; NOTIFY d, '~1 00000000000000ab 0/1 json 3\n[1]'"),

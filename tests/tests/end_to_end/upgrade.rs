@@ -146,15 +146,38 @@ async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
         // The new library serves the old version too, as it must between its installation and this.
         run(&publisher, "SELECT notify_json('orders', '3')").await;
         assert_eq!(drain(&owner, "billing").await, ["1", "2", "3"]);
-        run(&publisher, "SELECT notify_json('orders', '4')").await;
-        run(&owner, "ALTER EXTENSION notify_json UPDATE").await;
+        // It waits for a transaction that publishes and consumes, and does not hold it up.
+        run(&publisher, "BEGIN; SELECT notify_json('orders', '4')").await;
+        let updater = database.connect().await;
+        let pid = updater.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+        let update = tokio::spawn(async move {
+            run(&updater, "ALTER EXTENSION notify_json UPDATE").await;
+        });
+        let is_blocked = "SELECT cardinality(pg_blocking_pids($1)) > 0";
+        while !owner
+            .query_one(is_blocked, &[&pid.get::<_, i32>(0)])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+        {}
+        run(&publisher, "SET lock_timeout = '10s'; SELECT notify_json.fetch('billing', 'orders')")
+            .await;
+        run(&publisher, "SELECT notify_json('orders', '4.5'); COMMIT").await;
+        update.await.unwrap();
         run(&publisher, "SELECT notify_json('orders', '5')").await;
         run(&publisher, "INSERT INTO parcel VALUES (1, 'packed', '0815')").await;
         let rest = drain(&owner, "billing").await;
-        assert_eq!(rest[..2], ["4", "5"]);
-        let change: serde_json::Value = serde_json::from_str(&rest[2]).unwrap();
+        assert_eq!(rest[..3], ["4", "4.5", "5"]);
+        let change: serde_json::Value = serde_json::from_str(&rest[3]).unwrap();
         assert_eq!(change["new"], serde_json::json!({"id": 1, "state": "packed"}));
-        assert_eq!(rest.len(), 3);
+        assert_eq!(rest.len(), 4);
+        // A channel of the old version, too, is another one once it is created again.
+        run(&publisher, "BEGIN; SELECT notify_json('orders', '6')").await;
+        let again =
+            "SELECT notify_json.drop_channel('orders'), notify_json.create_channel('orders')";
+        run(&owner, again).await;
+        run(&publisher, "COMMIT; SELECT notify_json('orders', '7')").await;
+        assert_eq!(drain(&owner, "billing").await, ["7"]);
     }
 }
 

@@ -214,6 +214,60 @@ async fn rights_on_a_dropped_channel_are_none_on_one_of_its_name() {
 }
 
 #[tokio::test]
+async fn whoever_takes_the_name_of_a_dropped_channel_reads_nothing_of_it() {
+    let case = Case::new().await;
+    let publishers = [case.database.connect().await, case.database.connect().await];
+    for publisher in &publishers {
+        let secret = r#"SET ROLE publisher; BEGIN; SELECT notify_json('d', '{"secret": 1}')"#;
+        publisher.batch_execute(&case.sql(secret)).await.unwrap();
+    }
+    let prepare = format!("PREPARE TRANSACTION 'secret_{}'", case.suffix);
+    publishers[1].batch_execute(&prepare).await.unwrap();
+    case.run("SELECT notify_json.drop_channel('d'), notify_json.create_channel('d')").await;
+    case.run("SELECT notify_json.set_owner('d', 'nobody'); SET ROLE nobody").await;
+    case.run("SELECT notify_json.fetch('before', 'd'); SELECT notify_json('d', '\"own\"')").await;
+    publishers[0].batch_execute("COMMIT").await.unwrap();
+    let commit = prepare.replace("PREPARE TRANSACTION", "COMMIT PREPARED");
+    publishers[1].batch_execute(&commit).await.unwrap();
+    for read in [
+        "fetch('before', 'd')",
+        "fetch('after', 'd')",
+        "read('d', '3:3:;0;3:3:;0;0', 0, 9, 9999, 9999)",
+        "start('d', '-infinity') AS place, notify_json.read('d', place.window, place.after, 9, 9999, 9999)",
+    ] {
+        let sql = format!("SELECT string_agg(payload::text, ' ') FROM notify_json.{read}");
+        assert_eq!(case.value::<String>(&sql).await, "\"own\"", "{read}");
+    }
+    let lag = "SELECT string_agg(lag_events::text, ' ') FROM notify_json.consumers";
+    assert_eq!(case.value::<String>(lag).await, "1 1");
+}
+
+#[tokio::test]
+async fn the_owner_of_a_database_restores_channels_whose_ids_no_other_gets() {
+    let case = Case::new().await;
+    case.run("SELECT notify_json.create_channel('e'); DROP FUNCTION as_publisher").await;
+    let channels = "SELECT string_agg(name || id, ' ' ORDER BY name) FROM notify_json.channel";
+    let expected: String = case.value(channels).await;
+    let restored = Server::shared().database().await;
+    let client = restored.connect().await;
+    let name = client.query_one("SELECT current_database()::text", &[]).await.unwrap();
+    let hand_over = format!(
+        "DROP EXTENSION notify_json; ALTER ROLE extension_owner LOGIN;
+         ALTER DATABASE {} OWNER TO extension_owner",
+        name.get::<_, &str>(0)
+    );
+    restored.execute(&case.sql(&hand_over)).await;
+    let owner = case.sql("extension_owner");
+    let dump = pg_dump(case.database.as_role(&owner).url());
+    restored.as_role(&owner).execute(&dump).await;
+    let row = client.query_one(channels, &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), expected);
+    client.batch_execute("SELECT notify_json.create_channel('f')").await.unwrap();
+    let is_new = "SELECT 2 < id FROM notify_json.channel WHERE name = 'f'";
+    assert!(client.query_one(is_new, &[]).await.unwrap().get::<_, bool>(0));
+}
+
+#[tokio::test]
 async fn what_a_dropped_role_had_is_nobodys_where_it_is_restored() {
     let case = Case::new().await;
     case.run(REVOKE_CREATE).await;
