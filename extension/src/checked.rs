@@ -14,7 +14,7 @@ use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
 use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
-use crate::permission::{Publisher, Right, check, deny, find, raise, text};
+use crate::permission::{Publisher, Right, deny, find, raise, text};
 use crate::policy;
 
 /// What a checked function calls, found at its first call in a query.
@@ -129,10 +129,14 @@ fn check_argument(channel: Option<Text<'_>>, right: Right) -> Result<(), Error> 
         // Nothing can be read or changed there, which the function says.
         return Ok(());
     }
-    let registry = policy::latest()?;
-    let name = Channel::named(channel.bytes()).ok();
-    match name.filter(|name| registry.iter().any(|known| known.channels.contains_key(name))) {
-        Some(name) => check(&name, right, Publisher::caller()),
+    let caller = Publisher::caller();
+    let allowed = match Channel::named(channel.bytes()) {
+        Ok(name) => policy::find(&name, |registered| registered.allows(caller.role, right))?,
+        Err(_) => None,
+    };
+    match allowed {
+        Some(true) => Ok(()),
+        Some(false) => Err(deny(right, &Channel::of(channel.bytes()), caller)),
         // It must not be registered between here and the rest of the function.
         None => Err(raise(c"unknown_channel", &[text(channel.bytes())])),
     }

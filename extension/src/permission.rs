@@ -8,6 +8,7 @@ use pgrx::{pg_extern, pg_sys};
 use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
+use crate::registry::Registered;
 use crate::{checked, policy};
 
 /// What a role may do on a registered channel. Whoever owns it may do the others, too.
@@ -44,9 +45,7 @@ pub(crate) fn check(channel: &Channel, right: Right, publisher: Publisher) -> Re
 
 /// On a channel that is not registered everybody may do everything.
 fn may(channel: &Channel, right: Right, role: Oid) -> Result<bool, Error> {
-    let registry = policy::latest()?;
-    let registered = registry.as_ref().and_then(|registry| registry.channels.get(channel));
-    Ok(registered.is_none_or(|registered| registered.allows(role, right)))
+    Ok(policy::find(channel, |registered| registered.allows(role, right))?.unwrap_or(true))
 }
 
 /// Ends the statement with the error that a right is missing.
@@ -137,15 +136,11 @@ fn may_consume(channel: Text<'_>, role: Oid) -> bool {
 #[pg_extern(sql = false)]
 fn consumable(channel: Text<'_>) -> Option<i64> {
     let id = Channel::new(Some(channel)).and_then(|channel| {
-        let registry = policy::latest()?;
-        let Some(registered) = registry.as_ref().and_then(|known| known.channels.get(&channel))
-        else {
-            return Ok(None);
-        };
         let caller = Publisher { role: checked::caller(), table: Oid::INVALID };
-        match registered.allows(caller.role, Right::Consume) {
-            true => Ok(Some(registered.id)),
-            false => Err(deny(Right::Consume, &channel, caller)),
+        let allowed = |registered: &Registered| registered.allows(caller.role, Right::Consume);
+        match policy::find(&channel, |found| (found.id, allowed(found)))? {
+            Some((_, false)) => Err(deny(Right::Consume, &channel, caller)),
+            found => Ok(found.map(|(id, _)| id)),
         }
     });
     id.unwrap_or_else(|error| error.raise())

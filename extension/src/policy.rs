@@ -109,6 +109,14 @@ pub(crate) fn latest() -> Result<Option<Rc<Registry>>, Error> {
     Ok(registry)
 }
 
+/// What the registry has of a channel now; `None` if it is not registered.
+pub(crate) fn find<T>(
+    channel: &Channel,
+    look: impl FnOnce(&Registered) -> T,
+) -> Result<Option<T>, Error> {
+    Ok(latest()?.and_then(|registry| registry.channels.get(channel).map(look)))
+}
+
 /// Has everything read again at the next call.
 pub(crate) fn forget() {
     LATEST.set(None);

@@ -50,13 +50,11 @@ pub fn check_compatible(old: &Value, new: &Value) -> Result<(), Incompatible> {
     if old == new {
         return Ok(());
     }
-    let unproven = |reason: &str| {
-        let reason = format!("cannot be shown to be compatible: {reason}");
-        Err(Incompatible { path: String::new(), reason })
-    };
+    let refused =
+        |reason: &str| Err(Incompatible { path: String::new(), reason: unproven(reason) });
     let (old, new) = (without_root_references(old), without_root_references(new));
     if !is_comparable(&old) || !is_comparable(&new) {
-        return unproven("the schemas go too deep");
+        return refused("the schemas go too deep");
     }
     let compare = || match difference(&old, &new) {
         None => Ok(()),
@@ -67,7 +65,7 @@ pub fn check_compatible(old: &Value, new: &Value) -> Result<(), Incompatible> {
         match comparing.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(error) => unproven(&format!("no thread for it could be started: {error}")),
+            Err(error) => refused(&format!("no thread for it could be started: {error}")),
         }
     })
 }
@@ -109,29 +107,29 @@ fn children<'a>(old: &'a Value, new: &'a Value) -> Vec<(String, &'a Value, &'a V
     children
 }
 
+fn unproven(reason: &str) -> String {
+    format!("cannot be shown to be compatible: {reason}")
+}
+
 /// Why the new schema may not follow; `None` if it may.
 fn difference(old: &Value, new: &Value) -> Option<String> {
+    compare(old, new).unwrap_or_else(|reason| Some(unproven(&reason)))
+}
+
+/// What is lost, or why nothing can be said.
+fn compare(old: &Value, new: &Value) -> Result<Option<String>, String> {
     if old == new {
-        return None;
+        return Ok(None);
     }
-    let unproven = |reason: String| Some(format!("cannot be shown to be compatible: {reason}"));
-    let old_form = match form(old) {
-        Ok(form) => form,
-        Err(reason) => return unproven(format!("of the old schema, {reason}")),
-    };
-    let new_form = match form(new) {
-        Ok(form) => form,
-        Err(reason) => return unproven(format!("of the new schema, {reason}")),
-    };
-    let old_form = match form(&closed(&old_form.to_json_schema())) {
-        Ok(form) => form,
-        Err(reason) => return unproven(format!("of the old schema, {reason}")),
-    };
-    match new_form.covers(&old_form) {
-        Ok(Containment::Yes) => None,
-        Ok(Containment::No) => Some(lost(&old_form, &new_form)),
-        Ok(Containment::Unknown) => unproven("the schemas differ too much".to_owned()),
-        Err(error) => unproven(error.to_string()),
+    let of = |schema: &str, reason| format!("of the {schema} schema, {reason}");
+    let old = form(old).map_err(|reason| of("old", reason))?;
+    let new = form(new).map_err(|reason| of("new", reason))?;
+    let old = form(&closed(&old.to_json_schema())).map_err(|reason| of("old", reason))?;
+    match new.covers(&old) {
+        Ok(Containment::Yes) => Ok(None),
+        Ok(Containment::No) => Ok(Some(lost(&old, &new))),
+        Ok(Containment::Unknown) => Err("the schemas differ too much".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
