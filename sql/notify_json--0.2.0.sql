@@ -2071,6 +2071,12 @@ END $$;
 COMMENT ON FUNCTION notify_json.check_watch(regclass, text, text[], text[], text, text) IS
 'Refuses arguments of watch() that make no sense, and whoever may not make a table publish there.';
 
+CREATE FUNCTION notify_json.is_one_statement(sql text) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'is_one_statement_wrapper';
+
+COMMENT ON FUNCTION notify_json.is_one_statement(text) IS
+'Whether a text is one SQL statement and not several.';
+
 CREATE FUNCTION notify_json.create_trigger(
     "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
 ) RETURNS void
@@ -2079,9 +2085,14 @@ DECLARE
     -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
     -- as that of a foreign key, does to the same row would be published before what it fires for.
     name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
-BEGIN
-    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
+    statement text := format(
+        'CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
+BEGIN
+    IF NOT notify_json.is_one_statement(statement) THEN
+        RAISE syntax_error USING MESSAGE = 'a condition is one expression, without ";"';
+    END IF;
+    EXECUTE statement;
     -- The sign that the owner has made it: whoever has only the privilege TRIGGER cannot comment.
     EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, create_trigger."table",
         format('Publishes on channel "%s" with the rights of the table''s owner.', channel));
@@ -2248,7 +2259,7 @@ GRANT EXECUTE ON FUNCTION
     notify_json.may_publish, notify_json.may_consume, notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
-    notify_json.trigger_condition
+    notify_json.trigger_condition, notify_json.is_one_statement
 TO PUBLIC;
 GRANT SELECT ON
     notify_json.channels, notify_json.consumers, notify_json.channel_rights, notify_json.contracts,
@@ -2274,19 +2285,19 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/checked.rs:177
+-- extension/src/checked.rs:181
 -- notify_json::checked::caller
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/policy.rs:143
+-- extension/src/policy.rs:151
 -- notify_json::policy::channel_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:155
+-- extension/src/permission.rs:150
 -- notify_json::permission::check_publisher
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2298,8 +2309,14 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:137
+-- extension/src/permission.rs:136
 -- notify_json::permission::consumable
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- extension/src/change/statement.rs:10
+-- notify_json::change::statement::is_one_statement
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -2310,13 +2327,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:129
+-- extension/src/permission.rs:128
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:122
+-- extension/src/permission.rs:121
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2370,7 +2387,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/change.rs:31
+-- extension/src/change.rs:32
 -- notify_json::change::row_changed
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

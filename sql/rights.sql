@@ -18,7 +18,7 @@ GRANT EXECUTE ON FUNCTION
     notify_json.may_publish, notify_json.may_consume, notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
-    notify_json.trigger_condition
+    notify_json.trigger_condition, notify_json.is_one_statement
 TO PUBLIC;
 GRANT SELECT ON
     notify_json.channels, notify_json.consumers, notify_json.channel_rights, notify_json.contracts,

@@ -143,6 +143,12 @@ END $$;
 COMMENT ON FUNCTION notify_json.check_watch(regclass, text, text[], text[], text, text) IS
 'Refuses arguments of watch() that make no sense, and whoever may not make a table publish there.';
 
+CREATE FUNCTION notify_json.is_one_statement(sql text) RETURNS boolean
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'is_one_statement_wrapper';
+
+COMMENT ON FUNCTION notify_json.is_one_statement(text) IS
+'Whether a text is one SQL statement and not several.';
+
 CREATE FUNCTION notify_json.create_trigger(
     "table" regclass, channel text, kind text, events text, rest text, options text, always boolean
 ) RETURNS void
@@ -151,9 +157,14 @@ DECLARE
     -- Triggers fire in the order of their names. This one fires first, or what another trigger, such
     -- as that of a foreign key, does to the same row would be published before what it fires for.
     name text := format('!notify_json_%s_%s', left(md5(channel), 16), kind);
-BEGIN
-    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
+    statement text := format(
+        'CREATE TRIGGER %I AFTER %s ON %s %s EXECUTE FUNCTION notify_json.row_changed(%L, %L)',
         name, events, create_trigger."table", rest, channel, options);
+BEGIN
+    IF NOT notify_json.is_one_statement(statement) THEN
+        RAISE syntax_error USING MESSAGE = 'a condition is one expression, without ";"';
+    END IF;
+    EXECUTE statement;
     -- The sign that the owner has made it: whoever has only the privilege TRIGGER cannot comment.
     EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, create_trigger."table",
         format('Publishes on channel "%s" with the rights of the table''s owner.', channel));

@@ -6,6 +6,7 @@ mod event;
 mod memory;
 mod plan;
 mod rows;
+mod statement;
 mod transaction;
 mod value;
 

@@ -168,6 +168,12 @@ async fn what_makes_no_sense_is_refused() {
         ("'t', 'd', condition => 'NEW.id > 0'", "42P17", "condition does not fit table public.t"),
         ("'t', 'd', condition => 'NEW.a > 0'", "42703", "condition does not fit table public.t"),
         ("'t', 'd', condition => '('", "42601", "condition does not fit table public.t"),
+        (
+            "'t', 'd', condition => $$true) EXECUTE FUNCTION notify_json.row_changed('d', '');
+                                    DROP TABLE t; SELECT (true$$",
+            "42601",
+            "condition does not fit table public.t",
+        ),
     ] {
         case.fails(&format!("SELECT notify_json.watch({arguments})"), code, message).await;
     }
