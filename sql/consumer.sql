@@ -1,7 +1,12 @@
+-- The holder of one that was dropped has no epoch of another one with its name. 2^32 claims each.
+CREATE SEQUENCE notify_json.consumer_epoch INCREMENT 4294967296 MINVALUE 0;
+
+COMMENT ON SEQUENCE notify_json.consumer_epoch IS 'Where the epochs of each consumer begin.';
+
 CREATE TABLE notify_json.consumer (
     channel text COLLATE "C" NOT NULL REFERENCES notify_json.channel ON DELETE CASCADE,
     name text COLLATE "C" NOT NULL,
-    epoch bigint NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL DEFAULT nextval('notify_json.consumer_epoch'),
     "window" text NOT NULL DEFAULT '3:3:;0;3:3:;0;0',
     after bigint NOT NULL DEFAULT 0,
     fetched bigint NOT NULL DEFAULT 0,
@@ -29,7 +34,7 @@ COMMENT ON COLUMN notify_json.consumer.shown IS
 CREATE TABLE notify_json.holder (
     channel text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
-    epoch bigint NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL,
     held_until timestamptz NOT NULL DEFAULT '-infinity',
     server timestamptz NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (channel, name),
@@ -42,6 +47,8 @@ COMMENT ON COLUMN notify_json.holder.server IS 'What running_since() was at the 
 CREATE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    first bigint;
 BEGIN
     PERFORM notify_json.durable_channel(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
@@ -55,9 +62,10 @@ BEGIN
             PERFORM notify_json.unknown_channel(ensure_consumer.channel);
         END IF;
         INSERT INTO notify_json.consumer (channel, name)
-        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
-        INSERT INTO notify_json.holder (channel, name)
-        SELECT ensure_consumer.channel, ensure_consumer.consumer WHERE FOUND;
+        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING
+        RETURNING epoch INTO first;
+        INSERT INTO notify_json.holder (channel, name, epoch)
+        SELECT ensure_consumer.channel, ensure_consumer.consumer, first WHERE FOUND;
     END IF;
 END $$;
 

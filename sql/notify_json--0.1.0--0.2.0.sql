@@ -382,6 +382,16 @@ CROSS JOIN (
 ) AS held(grantee, publish, consume)
 GROUP BY channel.name, grantee;
 
+-- The holder of one that was dropped has no epoch of another one with its name. 2^32 claims each.
+CREATE SEQUENCE notify_json.consumer_epoch INCREMENT 4294967296 MINVALUE 0;
+
+COMMENT ON SEQUENCE notify_json.consumer_epoch IS 'Where the epochs of each consumer begin.';
+
+-- What there is has begun at 0.
+SELECT setval('notify_json.consumer_epoch', 0);
+ALTER TABLE notify_json.consumer
+    ALTER epoch SET DEFAULT nextval('notify_json.consumer_epoch');
+ALTER TABLE notify_json.holder ALTER epoch DROP DEFAULT;
 ALTER TABLE notify_json.consumer ADD shown bigint NOT NULL DEFAULT 0;
 
 COMMENT ON COLUMN notify_json.consumer.shown IS
@@ -603,6 +613,8 @@ END $$;
 CREATE OR REPLACE FUNCTION notify_json.ensure_consumer(consumer text, channel text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    first bigint;
 BEGIN
     PERFORM notify_json.durable_channel(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
@@ -616,9 +628,10 @@ BEGIN
             PERFORM notify_json.unknown_channel(ensure_consumer.channel);
         END IF;
         INSERT INTO notify_json.consumer (channel, name)
-        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING;
-        INSERT INTO notify_json.holder (channel, name)
-        SELECT ensure_consumer.channel, ensure_consumer.consumer WHERE FOUND;
+        VALUES (ensure_consumer.channel, ensure_consumer.consumer) ON CONFLICT DO NOTHING
+        RETURNING epoch INTO first;
+        INSERT INTO notify_json.holder (channel, name, epoch)
+        SELECT ensure_consumer.channel, ensure_consumer.consumer, first WHERE FOUND;
     END IF;
 END $$;
 

@@ -251,6 +251,22 @@ async fn a_dropped_consumer_has_no_holder() {
 }
 
 #[tokio::test]
+async fn a_holder_has_no_place_in_another_consumer_of_the_name() {
+    let again = "SELECT notify_json.drop_channel('d'), notify_json.create_channel('d')";
+    for drop in ["SELECT notify_json.drop_consumer('c', 'd')", again] {
+        let (_database, first, second) = with_events(3).await;
+        let held = claim(&first, "1 hour").await.unwrap();
+        run(&second, drop).await;
+        let other = claim(&second, "1 hour").await.unwrap();
+        assert_eq!(held.renew(&first).await, (false, 0), "{drop}");
+        refused(&first, &held.ack(), "55006").await;
+        held.release(&first).await;
+        assert_eq!(other.renew(&second).await, (true, 0), "{drop}");
+        run(&second, &other.ack()).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_held_across_a_restart_of_the_server() {
     let server = Server::start(&ServerOptions::default());
     let database = server.database().await;

@@ -30,7 +30,7 @@ async fn denied(client: &Client, sql: &str) {
 /// What everybody may call: it checks rights on channels, or works with the caller's alone.
 const FOR_EVERYBODY: &str = "ack ack_position alter_channel attend check_name check_publisher \
     check_watch claim create_trigger drop_channel drop_consumer fetch grant_consume grant_publish \
-    leave may_consume may_publish missed prune read release renew replace_contract revoke_consume \
+    is_one_statement leave may_consume may_publish missed prune read release renew replace_contract revoke_consume \
     revoke_publish row_changed running_since seek seek set_owner start start_after \
     trigger_condition unwatch watch";
 

@@ -73,9 +73,12 @@ const CALLS: [&str; 36] = [
     "SELECT notify_json.seek('c', 'trapped', 'earliest')",
     "SELECT notify_json.seek('c', 'trapped', pg_catalog.clock_timestamp())",
     "SELECT * FROM notify_json.claim('h', 'trapped', '1 minute')",
-    "SELECT * FROM notify_json.renew('h', 'trapped', 1, '1 minute')",
-    "SELECT notify_json.ack_position('h', 'trapped', 1, '3:3:;0;3:3:;0;0', 1, 0)",
-    "SELECT notify_json.release('h', 'trapped', 1)",
+    "SELECT notify_json.renew('i', 'trapped', held.epoch, '1 minute')
+     FROM notify_json.claim('i', 'trapped', '1 minute') AS held",
+    "SELECT notify_json.ack_position('j', 'trapped', held.epoch, '3:3:;0;3:3:;0;0', 1, 0)
+     FROM notify_json.claim('j', 'trapped', '1 minute') AS held",
+    "SELECT notify_json.release('k', 'trapped', held.epoch)
+     FROM notify_json.claim('k', 'trapped', '1 minute') AS held",
     "SELECT * FROM notify_json.start('trapped', 'latest')",
     "SELECT * FROM notify_json.start('trapped', '2020-01-01')",
     "SELECT * FROM notify_json.start_after('trapped', 0)",
