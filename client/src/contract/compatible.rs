@@ -286,9 +286,56 @@ mod tests {
                 None,
             ),
             (json!({ "$ref": "http://localhost/" }), json!({}), Some("")),
+            (
+                json!({ "properties": { "a": { "type": "null" } }, "required": ["b"] }),
+                json!({ "properties": { "a": {}, "c": { "type": "null" } }, "required": ["b"] }),
+                None,
+            ),
+            (
+                json!({ "type": "array", "uniqueItems": true, "items": { "properties": { "a": { "type": "null" } } } }),
+                json!({ "type": "array", "items": { "properties": { "b": { "type": "null" } } } }),
+                None,
+            ),
         ] {
             assert_eq!(refused(&old, &new).as_deref(), path, "{old} → {new}");
         }
+    }
+
+    /// That it demands what it does not name must not leave an object that nothing meets.
+    #[test]
+    fn what_is_demanded_of_an_object_is_described() {
+        let integer = || json!({ "a": { "type": "integer" } });
+        for old in [
+            json!({ "type": "object", "properties": integer(), "required": ["b"] }),
+            json!({ "type": "object", "properties": integer(), "minProperties": 2 }),
+            json!({ "type": "object", "properties": integer(), "dependentRequired": { "a": ["b"] } }),
+            json!({ "type": "object", "properties": integer(), "required": ["a"],
+                    "dependentSchemas": { "a": { "required": ["b"] } } }),
+            json!({ "type": "object", "properties": integer(),
+                    "anyOf": [{ "required": ["b"] }, { "required": ["c"] }] }),
+            json!({ "type": "object", "properties": { "a": { "const": 1 } },
+                    "if": { "properties": { "a": { "const": 1 } } }, "then": { "required": ["b"] } }),
+            json!({ "$ref": "#/$defs/a", "required": ["b"],
+                    "$defs": { "a": { "type": "object", "properties": integer() } } }),
+        ] {
+            let within = |schema: &Value| {
+                let mut schema = schema.clone();
+                let definitions = schema.as_object_mut().and_then(|object| object.remove("$defs"));
+                json!({ "type": "object", "properties": { "n": schema }, "$defs": definitions.unwrap_or(json!({})) })
+            };
+            for new in [
+                json!(false),
+                json!({ "type": "string" }),
+                json!({ "type": "object", "properties": { "a": { "type": "string" } } }),
+            ] {
+                assert!(check_compatible(&old, &new).is_err(), "{old} → {new}");
+                let (old, new) = (within(&old), within(&new));
+                assert!(check_compatible(&old, &new).is_err(), "{old} → {new}");
+            }
+        }
+        let distinct = json!({ "type": "array", "minItems": 3, "uniqueItems": true,
+                               "items": { "type": "object", "properties": { "a": { "const": 1 } } } });
+        assert_eq!(refused(&distinct, &json!({ "type": "string" })).as_deref(), Some(""));
     }
 
     /// Schemas and events of a few forms that like to meet.
@@ -320,6 +367,11 @@ mod tests {
                         if self.0.bool() {
                             schema["required"] = json!([name]);
                         }
+                    }
+                    match self.0.u32(..6) {
+                        0 => schema["required"] = json!([self.name()]),
+                        1 => schema["minProperties"] = self.0.u32(..4).into(),
+                        _ => {}
                     }
                     match self.0.u32(..4) {
                         0 => schema["additionalProperties"] = false.into(),
@@ -391,6 +443,21 @@ mod tests {
 
     fn validates(schema: &Value, event: &Value) -> bool {
         jsonschema::options().should_validate_formats(true).build(schema).unwrap().is_valid(event)
+    }
+
+    /// Otherwise nothing would be described, and everything could follow.
+    #[test]
+    fn what_can_be_met_can_be_met_when_closed() {
+        let mut random = Random(fastrand::Rng::with_seed(2));
+        let mut met = 0;
+        for _ in 0..4_000 {
+            let schema = form(&random.schema(3)).unwrap();
+            let closed = form(&closed(&schema.to_json_schema())).unwrap();
+            let is_empty = |form: &CanonicalSchema| form.view() == canonical::CanonicalView::False;
+            met += u32::from(!is_empty(&schema));
+            assert_eq!(is_empty(&schema), is_empty(&closed), "{}", schema.to_json_schema());
+        }
+        assert!(met > 1_000, "{met}");
     }
 
     #[test]

@@ -83,10 +83,11 @@ fn resolved<'a>(whole: &'a Value, mut part: &'a Value) -> &'a Value {
     part
 }
 
-/// Closes the objects of a schema in canonical form: they get no other properties than they name.
+/// Closes the objects of a schema in canonical form: they get no other properties than they name, be
+/// it that they must have them.
 ///
 /// Where a part holds together with another one, as in `allOf`, it stays as it is: closing both
-/// would leave nothing. Nothing becomes larger.
+/// would leave nothing. Nothing becomes larger, and nothing that can be met becomes what cannot.
 pub(super) fn closed(schema: &Value) -> Value {
     let mut schema = schema.clone();
     let definitions = schema.as_object_mut().and_then(|object| object.remove("$defs"));
@@ -125,7 +126,7 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
     if is_alone(object, "$ref") {
         return;
     }
-    const COMBINED: [&str; 15] = [
+    const COMBINED: [&str; 16] = [
         "allOf",
         "anyOf",
         "oneOf",
@@ -136,13 +137,15 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
         "$ref",
         "$dynamicRef",
         "dependentSchemas",
+        "dependentRequired",
         "dependencies",
         "patternProperties",
         "contains",
         "unevaluatedProperties",
         "unevaluatedItems",
     ];
-    if COMBINED.iter().any(|keyword| object.contains_key(*keyword)) {
+    let needs_many = object.contains_key("uniqueItems") && least(object, "minItems") > 1;
+    if needs_many || COMBINED.iter().any(|keyword| object.contains_key(*keyword)) {
         *is_shared |= has_references(schema);
         return;
     }
@@ -159,9 +162,26 @@ fn close(schema: &mut Value, is_shared: &mut bool) {
         }
     }
     let says = ["additionalProperties", "propertyNames"];
-    if object.contains_key("properties") && !says.iter().any(|name| object.contains_key(*name)) {
+    if !says.iter().any(|name| object.contains_key(*name)) {
+        close_object(object);
+    }
+}
+
+fn close_object(object: &mut Map<String, Value>) {
+    let Some(Value::Object(properties)) = object.get("properties") else { return };
+    let mut properties = properties.clone();
+    for name in object.get("required").and_then(Value::as_array).into_iter().flatten() {
+        name.as_str().map(|name| properties.entry(name).or_insert(true.into()));
+    }
+    let possible = properties.values().filter(|property| **property != false).count() as u64;
+    if least(object, "minProperties") <= possible {
+        object.insert("properties".to_owned(), properties.into());
         object.insert("additionalProperties".to_owned(), false.into());
     }
+}
+
+fn least(object: &Map<String, Value>, keyword: &str) -> u64 {
+    object.get(keyword).map_or(0, |number| number.as_u64().unwrap_or(u64::MAX))
 }
 
 /// Whether references lead from a schema to a definition.
