@@ -61,6 +61,12 @@ BEGIN
     END IF;
     -- Nobody reads what was committed since a channel of this name was dropped.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    -- More than there can be in a mark of a channel of this name that was dropped.
+    INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+    SELECT create_channel.name, last, 0, 0, own, own
+    FROM pg_sequence_last_value('notify_json.event_id') AS last,
+        CAST(pg_current_xact_id()::text AS bigint) AS own
+    WHERE last > 0;
     PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
     WHERE create_channel.schema IS NOT NULL;
 END $$;
@@ -99,6 +105,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 BEGIN
     PERFORM notify_json.check_writable('drop a channel');
+    -- Whoever has changed a consumer may yet look at the channel, so this waits before it locks that.
+    PERFORM FROM notify_json.consumer WHERE channel = drop_channel.name ORDER BY name FOR UPDATE;
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);
@@ -163,29 +171,28 @@ LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'consumable_wrapper';
 COMMENT ON FUNCTION notify_json.consumable(text) IS
 'The id of a channel, as of now, whatever the snapshot has. Refuses whoever may not consume it.';
 
-CREATE FUNCTION notify_json.durable_channel(channel text) RETURNS bigint
+CREATE FUNCTION notify_json.check_durable(channel text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     known notify_json.channel := (
-        SELECT channel FROM notify_json.channel WHERE name = durable_channel.channel);
+        SELECT channel FROM notify_json.channel WHERE name = check_durable.channel);
 BEGIN
     IF known.name IS NULL THEN
-        PERFORM notify_json.unknown_channel(durable_channel.channel);
+        PERFORM notify_json.unknown_channel(check_durable.channel);
     ELSIF NOT known.durable THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('channel "%s" is live', durable_channel.channel),
+            MESSAGE = format('channel "%s" is live', check_durable.channel),
             DETAIL = 'Events of a live channel are not kept.',
             HINT = format('SELECT notify_json.alter_channel(%L, durable => true) makes it durable.',
-                durable_channel.channel);
-    ELSIF known.id IS DISTINCT FROM notify_json.consumable(durable_channel.channel) THEN
+                check_durable.channel);
+    ELSIF known.id IS DISTINCT FROM notify_json.consumable(check_durable.channel) THEN
         RAISE serialization_failure USING
-            MESSAGE = format('channel "%s" was dropped', durable_channel.channel),
+            MESSAGE = format('channel "%s" was dropped', check_durable.channel),
             DETAIL = 'What this transaction sees of it is from before that.',
             HINT = 'Run the transaction again.';
     END IF;
-    RETURN known.id;
 END $$;
 
-COMMENT ON FUNCTION notify_json.durable_channel(text) IS
-'The id of a durable channel that the caller may consume. Refuses all others.';
+COMMENT ON FUNCTION notify_json.check_durable(text) IS
+'Refuses a channel that is not durable, and whoever may not consume it.';

@@ -50,7 +50,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     first bigint;
 BEGIN
-    PERFORM notify_json.durable_channel(ensure_consumer.channel);
+    PERFORM notify_json.check_durable(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
     -- ON CONFLICT would wait for an ack in an open transaction.
     PERFORM FROM notify_json.consumer

@@ -26,7 +26,7 @@ CREATE FUNCTION notify_json.set_contract(channel text, schema json) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF set_contract.schema::text ~ '^\s*null\s*$' THEN
+    IF set_contract.schema::text ~ '^[[:space:]]*null[[:space:]]*$' THEN
         DELETE FROM notify_json.contract WHERE channel = set_contract.channel;
     ELSE
         PERFORM notify_json.check_schema(set_contract.schema);
@@ -66,8 +66,9 @@ COMMENT ON FUNCTION notify_json_unchecked.replace_contract(text, json, json) IS
 'Changes the contract of a channel if it still is the one expected, byte for byte; NULL is none.';
 
 CREATE VIEW notify_json.contracts WITH (security_barrier) AS
-SELECT channel, schema, registered_at FROM notify_json.contract
-WHERE notify_json.may_publish(channel) OR notify_json.may_consume(channel);
+SELECT contract.channel, contract.schema, contract.registered_at
+FROM notify_json.contract JOIN notify_json.channel ON channel.name = contract.channel
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.contracts IS
 'The contracts of the channels on which the reader may publish or consume.';

@@ -22,7 +22,7 @@ BEGIN
     SELECT * INTO taken FROM notify_json.consumer
     WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
     -- From here on nobody drops the channel; until here it may have become another one.
-    PERFORM notify_json.durable_channel(take.channel);
+    PERFORM notify_json.check_durable(take.channel);
     IF taken.name IS NULL THEN
         PERFORM notify_json.unknown_consumer(consumer, take.channel);
     END IF;
@@ -52,7 +52,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
     stored notify_json.consumer;
-    channel_id bigint;
     current text;
     is_new boolean := false;
     seen pg_snapshot;
@@ -70,7 +69,6 @@ BEGIN
     END IF;
     PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
     stored := notify_json.take(consumer, "fetch".channel);
-    channel_id := notify_json.consumable("fetch".channel);
     current := stored."window";
     LOOP
         seen := split_part(current, ';', 1);
@@ -79,7 +77,7 @@ BEGIN
         last := split_part(current, ';', 5);
         FOR id, published_at, payload IN
             SELECT * FROM notify_json.page(
-                "fetch".channel, channel_id, seen, floor, till, last, stored.after, "fetch".max_events)
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
             given := id;
             RETURN NEXT;
@@ -147,7 +145,7 @@ BEGIN
         fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
     moved := FOUND;
-    PERFORM notify_json.durable_channel(seek.channel);
+    PERFORM notify_json.check_durable(seek.channel);
     IF NOT moved THEN
         PERFORM notify_json.unknown_consumer(consumer, seek.channel);
     END IF;

@@ -52,7 +52,7 @@ BEGIN
     -- Waits for an ack in an open transaction, and for its holder to renew.
     SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
-    PERFORM notify_json.durable_channel(claim.channel);
+    PERFORM notify_json.check_durable(claim.channel);
     UPDATE notify_json.holder
     SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
     WHERE channel = claim.channel AND name = claim.consumer

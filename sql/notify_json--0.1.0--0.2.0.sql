@@ -1,15 +1,35 @@
 -- As in the script that creates the extension: nothing of whoever updates it is to be found.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- All that sessions use is locked together or not at all: some of it would make them wait for this
+-- while it waits for them. Between the attempts they go on.
+DO $$
+DECLARE
+    own_timeout CONSTANT text := current_setting('lock_timeout');
+    deadline CONSTANT timestamptz := clock_timestamp() + nullif(own_timeout, '0')::interval;
+BEGIN
+    LOOP
+        BEGIN
+            SET LOCAL lock_timeout = '50ms';
+            -- Nothing else locks a sequence, and publishers have this one locked from the first event on.
+            ALTER SEQUENCE notify_json.event_id NO CYCLE;
+            LOCK TABLE notify_json.channel, notify_json.consumer, notify_json.holder,
+                notify_json.event, notify_json.removal IN ACCESS EXCLUSIVE MODE;
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF clock_timestamp() > deadline THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    PERFORM set_config('lock_timeout', own_timeout, true);
+END $$;
+
 CREATE SCHEMA notify_json_unchecked;
 
 COMMENT ON SCHEMA notify_json_unchecked IS
 'What the functions of the same names in schema notify_json do once they have checked the right.';
-
--- First of all: whoever is publishing has locked the sequence, whoever reads the table. So this waits
--- for them before it holds up others.
-ALTER SEQUENCE notify_json.event_id NO CYCLE;
-LOCK TABLE notify_json.event IN ACCESS EXCLUSIVE MODE;
 
 -- The channels there are belong to the owner of the extension.
 ALTER TABLE notify_json.channel ADD owner regrole;
@@ -43,33 +63,31 @@ LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'consumable_wrapper';
 COMMENT ON FUNCTION notify_json.consumable(text) IS
 'The id of a channel, as of now, whatever the snapshot has. Refuses whoever may not consume it.';
 
-CREATE FUNCTION notify_json.durable_channel(channel text) RETURNS bigint
+CREATE OR REPLACE FUNCTION notify_json.check_durable(channel text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     known notify_json.channel := (
-        SELECT channel FROM notify_json.channel WHERE name = durable_channel.channel);
+        SELECT channel FROM notify_json.channel WHERE name = check_durable.channel);
 BEGIN
     IF known.name IS NULL THEN
-        PERFORM notify_json.unknown_channel(durable_channel.channel);
+        PERFORM notify_json.unknown_channel(check_durable.channel);
     ELSIF NOT known.durable THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('channel "%s" is live', durable_channel.channel),
+            MESSAGE = format('channel "%s" is live', check_durable.channel),
             DETAIL = 'Events of a live channel are not kept.',
             HINT = format('SELECT notify_json.alter_channel(%L, durable => true) makes it durable.',
-                durable_channel.channel);
-    ELSIF known.id IS DISTINCT FROM notify_json.consumable(durable_channel.channel) THEN
+                check_durable.channel);
+    ELSIF known.id IS DISTINCT FROM notify_json.consumable(check_durable.channel) THEN
         RAISE serialization_failure USING
-            MESSAGE = format('channel "%s" was dropped', durable_channel.channel),
+            MESSAGE = format('channel "%s" was dropped', check_durable.channel),
             DETAIL = 'What this transaction sees of it is from before that.',
             HINT = 'Run the transaction again.';
     END IF;
-    RETURN known.id;
 END $$;
 
-COMMENT ON FUNCTION notify_json.durable_channel(text) IS
-'The id of a durable channel that the caller may consume. Refuses all others.';
-DROP FUNCTION notify_json.check_durable(text);
+COMMENT ON FUNCTION notify_json.check_durable(text) IS
+'Refuses a channel that is not durable, and whoever may not consume it.';
 
 -- Rights on registered channels. Who owns one, or is a member of a role that does, may do all.
 CREATE TABLE notify_json.channel_right (
@@ -108,6 +126,13 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'may_consume_wrapper';
 COMMENT ON FUNCTION notify_json.may_consume(text, regrole) IS
 'Whether a role may read the events of a channel and move its consumers.';
 
+CREATE FUNCTION notify_json.sees(channel text, id bigint, publishing boolean) RETURNS boolean
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'sees_wrapper';
+
+COMMENT ON FUNCTION notify_json.sees(text, bigint, boolean) IS
+'Whether a channel is still the one of an id, and the caller may consume it, or publishing is enough '
+'and that is allowed.';
+
 CREATE FUNCTION notify_json.check_publisher(channel text, "table" regclass, owner regrole)
 RETURNS void
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'check_publisher_wrapper';
@@ -121,10 +146,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 #variable_conflict use_column
 DECLARE
     role_name text := pg_get_userbyid(deny.role);
-    owner text := coalesce((
-        SELECT format('It belongs to %s', rolname) FROM notify_json.channel
-        JOIN pg_roles ON pg_roles.oid = channel.owner WHERE channel.name = deny.channel
-    ), 'Its owner was dropped');
+    owner text := (
+        SELECT coalesce('It belongs to ' || rolname, 'Its owner was dropped') FROM notify_json.channel
+        LEFT JOIN pg_roles ON pg_roles.oid = channel.owner WHERE channel.name = deny.channel);
 BEGIN
     IF deny.channel = '' THEN
         RAISE insufficient_privilege USING
@@ -136,6 +160,11 @@ BEGIN
             MESSAGE = format('must be owner of channel "%s"', deny.channel),
             DETAIL = format('%s; %s has not that role''s rights.', owner, role_name),
             HINT = 'Let the owner call the function, or a superuser.';
+    ELSIF owner IS NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('permission denied to %s on channel "%s"', deny."right", deny.channel),
+            DETAIL = 'It was dropped since this transaction began.',
+            HINT = 'Run the transaction again.';
     END IF;
     RAISE insufficient_privilege USING
         MESSAGE = format('permission denied to %s on channel "%s"', deny."right", deny.channel),
@@ -289,7 +318,7 @@ CROSS JOIN LATERAL (
     WHERE channel_right.channel = channel.name
         AND (rolname IS NOT NULL OR channel_right.role = 0::oid)
 ) AS held
-WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.channel_rights IS
 'Who may do what on the channels on which the reader may do something.';
@@ -322,7 +351,7 @@ CREATE FUNCTION notify_json.set_contract(channel text, schema json) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF set_contract.schema::text ~ '^\s*null\s*$' THEN
+    IF set_contract.schema::text ~ '^[[:space:]]*null[[:space:]]*$' THEN
         DELETE FROM notify_json.contract WHERE channel = set_contract.channel;
     ELSE
         PERFORM notify_json.check_schema(set_contract.schema);
@@ -362,8 +391,9 @@ COMMENT ON FUNCTION notify_json_unchecked.replace_contract(text, json, json) IS
 'Changes the contract of a channel if it still is the one expected, byte for byte; NULL is none.';
 
 CREATE VIEW notify_json.contracts WITH (security_barrier) AS
-SELECT channel, schema, registered_at FROM notify_json.contract
-WHERE notify_json.may_publish(channel) OR notify_json.may_consume(channel);
+SELECT contract.channel, contract.schema, contract.registered_at
+FROM notify_json.contract JOIN notify_json.channel ON channel.name = contract.channel
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.contracts IS
 'The contracts of the channels on which the reader may publish or consume.';
@@ -389,8 +419,7 @@ COMMENT ON SEQUENCE notify_json.consumer_epoch IS 'Where the epochs of each cons
 
 -- What there is has begun at 0.
 SELECT setval('notify_json.consumer_epoch', 0);
-ALTER TABLE notify_json.consumer
-    ALTER epoch SET DEFAULT nextval('notify_json.consumer_epoch');
+ALTER TABLE notify_json.consumer ALTER epoch SET DEFAULT nextval('notify_json.consumer_epoch');
 ALTER TABLE notify_json.holder ALTER epoch DROP DEFAULT;
 ALTER TABLE notify_json.consumer ADD shown bigint NOT NULL DEFAULT 0;
 
@@ -616,7 +645,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     first bigint;
 BEGIN
-    PERFORM notify_json.durable_channel(ensure_consumer.channel);
+    PERFORM notify_json.check_durable(ensure_consumer.channel);
     PERFORM notify_json.check_name('consumer', consumer);
     -- ON CONFLICT would wait for an ack in an open transaction.
     PERFORM FROM notify_json.consumer
@@ -645,7 +674,7 @@ BEGIN
     SELECT * INTO taken FROM notify_json.consumer
     WHERE channel = take.channel AND name = take.consumer FOR NO KEY UPDATE;
     -- From here on nobody drops the channel; until here it may have become another one.
-    PERFORM notify_json.durable_channel(take.channel);
+    PERFORM notify_json.check_durable(take.channel);
     IF taken.name IS NULL THEN
         PERFORM notify_json.unknown_consumer(consumer, take.channel);
     END IF;
@@ -672,7 +701,6 @@ AS $$
 #variable_conflict use_column
 DECLARE
     stored notify_json.consumer;
-    channel_id bigint;
     current text;
     is_new boolean := false;
     seen pg_snapshot;
@@ -690,7 +718,6 @@ BEGIN
     END IF;
     PERFORM notify_json.ensure_consumer(consumer, "fetch".channel);
     stored := notify_json.take(consumer, "fetch".channel);
-    channel_id := notify_json.consumable("fetch".channel);
     current := stored."window";
     LOOP
         seen := split_part(current, ';', 1);
@@ -699,7 +726,7 @@ BEGIN
         last := split_part(current, ';', 5);
         FOR id, published_at, payload IN
             SELECT * FROM notify_json.page(
-                "fetch".channel, channel_id, seen, floor, till, last, stored.after, "fetch".max_events)
+                "fetch".channel, seen, floor, till, last, stored.after, "fetch".max_events)
         LOOP
             given := id;
             RETURN NEXT;
@@ -769,7 +796,7 @@ BEGIN
             DETAIL = 'after must be at least 0; a mark looks like 1760000000000000:0.',
             HINT = 'Take mark from missed(), as it is, or NULL for the first one.';
     END IF;
-    PERFORM notify_json.durable_channel(missed.channel);
+    PERFORM notify_json.check_durable(missed.channel);
     seen := split_part(in_window, ';', 1);
     till := split_part(in_window, ';', 3);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
@@ -828,6 +855,12 @@ BEGIN
     END IF;
     -- Nobody reads what was committed since a channel of this name was dropped.
     DELETE FROM notify_json.event WHERE channel = create_channel.name;
+    -- More than there can be in a mark of a channel of this name that was dropped.
+    INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+    SELECT create_channel.name, last, 0, 0, own, own
+    FROM pg_sequence_last_value('notify_json.event_id') AS last,
+        CAST(pg_current_xact_id()::text AS bigint) AS own
+    WHERE last > 0;
     PERFORM notify_json.set_contract(create_channel.name, create_channel.schema)
     WHERE create_channel.schema IS NOT NULL;
 END $$;
@@ -876,7 +909,7 @@ BEGIN
         fetched = 0, told = skipped
     WHERE channel = seek.channel AND name = seek.consumer;
     moved := FOUND;
-    PERFORM notify_json.durable_channel(seek.channel);
+    PERFORM notify_json.check_durable(seek.channel);
     IF NOT moved THEN
         PERFORM notify_json.unknown_consumer(consumer, seek.channel);
     END IF;
@@ -989,13 +1022,14 @@ SELECT consumer.channel, consumer.name AS consumer,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
-JOIN notify_json.holder USING (channel, name)
+JOIN notify_json.channel ON channel.name = consumer.channel
+JOIN notify_json.holder ON holder.channel = consumer.channel AND holder.name = consumer.name
 CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
 ) AS lag
-WHERE notify_json.may_consume(consumer.channel);
+WHERE notify_json.sees(channel.name, channel.id, false);
 
 COMMENT ON VIEW notify_json.consumers IS
 'How far each consumer is behind, what it has missed, and whether a client holds it; of the channels '
@@ -1019,14 +1053,14 @@ LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name AND event.channel_id = channel.id ORDER BY id DESC LIMIT 1
 ) AS newest ON true
-WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '
 'reader may publish or consume. contract_since is NULL where events need not meet a schema.';
 
 CREATE FUNCTION notify_json.late(
-    channel text, channel_id bigint, seen pg_snapshot, floor bigint, till pg_snapshot,
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -1039,7 +1073,8 @@ BEGIN
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
         WHERE event.xid = xip.xid
-            AND event.channel = late.channel AND event.channel_id = late.channel_id
+            AND event.channel = late.channel
+            AND event.channel_id = (SELECT notify_json.consumable(late.channel))
             AND event.id > late.after
             AND event.id <= late.floor
         ORDER BY event.id LIMIT late.max_events
@@ -1048,18 +1083,19 @@ BEGIN
     ORDER BY id LIMIT late.max_events;
 END $$;
 
-COMMENT ON FUNCTION notify_json.late(text, bigint, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
 'The next events of transactions that were in progress when a window began.';
 
-CREATE FUNCTION notify_json.page(
-    channel text, channel_id bigint, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+CREATE OR REPLACE FUNCTION notify_json.page(
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
-        WHERE event.channel = page.channel AND event.channel_id = page.channel_id
+        WHERE event.channel = page.channel
+            AND event.channel_id = (SELECT notify_json.consumable(page.channel))
             AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
             AND pg_visible_in_snapshot(event.xid, page.till)
             AND NOT pg_visible_in_snapshot(event.xid, page.seen)
@@ -1068,17 +1104,11 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     UNION ALL
     SELECT late.id, late.published_at, late.payload
     FROM notify_json.late(
-        page.channel, page.channel_id, page.seen, page.floor, page.till, page.after,
-        page.max_events) AS late
+        page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
     WHERE page.after < page.floor
         AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
     ORDER BY id LIMIT page.max_events;
 END;
-
-COMMENT ON FUNCTION
-notify_json.page(text, bigint, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
-'The next events of a window by id: visible in till, not visible in seen.';
-DROP FUNCTION notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer);
 
 CREATE OR REPLACE FUNCTION notify_json.next_window(previous text) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1180,7 +1210,8 @@ BEGIN
     IF FOUND OR cardinality(columns) = 0 THEN
         RAISE undefined_column USING
             MESSAGE = CASE WHEN FOUND
-                THEN format('column "%s" of table %s does not exist', wrong, check_watch."table")
+                THEN format('column %s of table %s does not exist',
+                    coalesce('"' || wrong || '"', 'NULL'), check_watch."table")
                 ELSE 'no columns to watch' END,
             DETAIL = format('The columns are %s.', columns),
             HINT = 'Name columns as in the catalog: columns => ''{id,"Mixed Case"}''; NULL for all.';
@@ -1269,7 +1300,7 @@ BEGIN
             PERFORM notify_json.create_trigger(watch."table", channel, 'row', of_rows,
                 -- The line feed ends a comment.
                 'FOR EACH ROW' || coalesce(' WHEN (' || condition || E'\n)', ''), options, always);
-        EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
             IF condition IS NULL OR state = '42501' THEN
                 RAISE;
@@ -1319,7 +1350,6 @@ SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    channel_id bigint;
     is_new boolean := false;
     seen pg_snapshot;
     floor bigint;
@@ -1335,7 +1365,7 @@ BEGIN
             DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
             HINT = 'Take window and after from start() or claim().';
     END IF;
-    channel_id := notify_json.durable_channel(read.channel);
+    PERFORM notify_json.check_durable(read.channel);
     LOOP
         seen := split_part(in_window, ';', 1);
         floor := split_part(in_window, ';', 2);
@@ -1355,8 +1385,7 @@ BEGIN
             WITH page AS MATERIALIZED (
                 SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
                 FROM notify_json.page(
-                    read.channel, channel_id, seen, floor, till, last, read.after,
-                    read.max_events)
+                    read.channel, seen, floor, till, last, read.after, read.max_events)
             ), whole AS MATERIALIZED (
                 SELECT count(*) AS events,
                     coalesce(sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes), 0)
@@ -1459,8 +1488,7 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
 
-CREATE FUNCTION notify_json.first_since(channel text, channel_id bigint, since timestamptz)
-RETURNS bigint
+CREATE OR REPLACE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -1469,13 +1497,14 @@ AS $$
 DECLARE
     -- Publishers at work at the same time draw ids in another order than they read the clock.
     surely CONSTANT timestamptz := since - interval '1 minute';
+    own_id CONSTANT bigint := notify_json.consumable(channel);
     below bigint := 0;
     above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
     middle record;
 BEGIN
     WHILE above - below > 1000 LOOP
         SELECT id, published_at INTO middle FROM notify_json.event
-        WHERE channel = first_since.channel AND channel_id = first_since.channel_id
+        WHERE channel = first_since.channel AND channel_id = own_id
             AND id >= below + (above - below) / 2
         ORDER BY id LIMIT 1;
         IF middle.published_at < surely THEN
@@ -1486,24 +1515,20 @@ BEGIN
     END LOOP;
     RETURN (
         SELECT id FROM notify_json.event
-        WHERE channel = first_since.channel AND channel_id = first_since.channel_id
+        WHERE channel = first_since.channel AND channel_id = own_id
             AND id > below AND published_at >= since
         ORDER BY id LIMIT 1
     );
 END $$;
-
-COMMENT ON FUNCTION notify_json.first_since(text, bigint, timestamptz) IS
-'The lowest id of an event published at a time or later.';
-DROP FUNCTION notify_json.first_since(text, timestamptz);
 
 CREATE OR REPLACE FUNCTION notify_json_unchecked.start(channel text, since text)
 RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     earliest CONSTANT text := '3:3:;0;3:3:;0;0';
-    channel_id CONSTANT bigint := notify_json.durable_channel(channel);
     first bigint;
 BEGIN
+    PERFORM notify_json.check_durable(channel);
     "window" := notify_json.next_window(earliest);
     after := 0;
     IF since = 'earliest' THEN
@@ -1511,7 +1536,7 @@ BEGIN
     ELSE
         -- Sought after the window was opened: what is committed in between belongs to the next one.
         IF since IS DISTINCT FROM 'latest' THEN
-            first := notify_json.first_since(channel, channel_id, notify_json.to_time(since));
+            first := notify_json.first_since(channel, notify_json.to_time(since));
         END IF;
         IF first IS NULL THEN
             -- The end of that window, with nothing left to read in it.
@@ -1522,20 +1547,6 @@ BEGIN
         END IF;
     END IF;
     RETURN NEXT;
-END $$;
-
-CREATE OR REPLACE FUNCTION notify_json_unchecked.start_after(channel text, id bigint)
-RETURNS TABLE ("window" text, after bigint)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF id IS NULL OR id < 0 THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = 'bad argument of start_after()',
-            DETAIL = format('The id is %s; it must be at least 0.', coalesce(id::text, 'NULL')),
-            HINT = 'Take the id of an event.';
-    END IF;
-    PERFORM notify_json.durable_channel(channel);
-    RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;
 
 CREATE OR REPLACE FUNCTION notify_json_unchecked.claim(consumer text, channel text, lease interval)
@@ -1555,7 +1566,7 @@ BEGIN
     -- Waits for an ack in an open transaction, and for its holder to renew.
     SELECT * INTO stored FROM notify_json.consumer
     WHERE channel = claim.channel AND name = claim.consumer FOR NO KEY UPDATE;
-    PERFORM notify_json.durable_channel(claim.channel);
+    PERFORM notify_json.check_durable(claim.channel);
     UPDATE notify_json.holder
     SET epoch = epoch + 1, held_until = clock_timestamp() + lease, server = since
     WHERE channel = claim.channel AND name = claim.consumer
@@ -1640,6 +1651,25 @@ BEGIN
     PERFORM notify_json.consumable(drop_consumer.channel);
 END $$;
 
+CREATE OR REPLACE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM notify_json.check_writable('drop a channel');
+    -- Whoever has changed a consumer may yet look at the channel, so this waits before it locks that.
+    PERFORM FROM notify_json.consumer WHERE channel = drop_channel.name ORDER BY name FOR UPDATE;
+    DELETE FROM notify_json.channel WHERE name = drop_channel.name;
+    IF NOT FOUND THEN
+        PERFORM notify_json.unknown_channel(drop_channel.name);
+    END IF;
+    DELETE FROM notify_json.event WHERE channel = drop_channel.name;
+    DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
+END $$;
+
+COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
+COMMENT ON COLUMN notify_json.removal.total IS
+'Events ever removed from the channel, with these, counted from the last id that there was before it.';
+
 -- What is called: functions that check the caller's right, then go on to their namesake.
 DO $$
 DECLARE
@@ -1681,7 +1711,8 @@ END $$;
 GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notify_json.attend, notify_json.leave, notify_json.seek(text, text, timestamptz),
-    notify_json.may_publish, notify_json.may_consume, notify_json.running_since,
+    notify_json.may_publish, notify_json.may_consume, notify_json.sees,
+    notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
     notify_json.trigger_condition, notify_json.is_one_statement

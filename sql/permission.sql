@@ -35,6 +35,13 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'may_consume_wrapper';
 COMMENT ON FUNCTION notify_json.may_consume(text, regrole) IS
 'Whether a role may read the events of a channel and move its consumers.';
 
+CREATE FUNCTION notify_json.sees(channel text, id bigint, publishing boolean) RETURNS boolean
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'sees_wrapper';
+
+COMMENT ON FUNCTION notify_json.sees(text, bigint, boolean) IS
+'Whether a channel is still the one of an id, and the caller may consume it, or publishing is enough '
+'and that is allowed.';
+
 CREATE FUNCTION notify_json.check_publisher(channel text, "table" regclass, owner regrole)
 RETURNS void
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'check_publisher_wrapper';
@@ -48,10 +55,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 #variable_conflict use_column
 DECLARE
     role_name text := pg_get_userbyid(deny.role);
-    owner text := coalesce((
-        SELECT format('It belongs to %s', rolname) FROM notify_json.channel
-        JOIN pg_roles ON pg_roles.oid = channel.owner WHERE channel.name = deny.channel
-    ), 'Its owner was dropped');
+    owner text := (
+        SELECT coalesce('It belongs to ' || rolname, 'Its owner was dropped') FROM notify_json.channel
+        LEFT JOIN pg_roles ON pg_roles.oid = channel.owner WHERE channel.name = deny.channel);
 BEGIN
     IF deny.channel = '' THEN
         RAISE insufficient_privilege USING
@@ -63,6 +69,11 @@ BEGIN
             MESSAGE = format('must be owner of channel "%s"', deny.channel),
             DETAIL = format('%s; %s has not that role''s rights.', owner, role_name),
             HINT = 'Let the owner call the function, or a superuser.';
+    ELSIF owner IS NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('permission denied to %s on channel "%s"', deny."right", deny.channel),
+            DETAIL = 'It was dropped since this transaction began.',
+            HINT = 'Run the transaction again.';
     END IF;
     RAISE insufficient_privilege USING
         MESSAGE = format('permission denied to %s on channel "%s"', deny."right", deny.channel),
@@ -216,7 +227,7 @@ CROSS JOIN LATERAL (
     WHERE channel_right.channel = channel.name
         AND (rolname IS NOT NULL OR channel_right.role = 0::oid)
 ) AS held
-WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.channel_rights IS
 'Who may do what on the channels on which the reader may do something.';

@@ -1,6 +1,6 @@
 -- Apart from page(), so that a window without them does not pay for the plan.
 CREATE FUNCTION notify_json.late(
-    channel text, channel_id bigint, seen pg_snapshot, floor bigint, till pg_snapshot,
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -13,7 +13,8 @@ BEGIN
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
         WHERE event.xid = xip.xid
-            AND event.channel = late.channel AND event.channel_id = late.channel_id
+            AND event.channel = late.channel
+            AND event.channel_id = (SELECT notify_json.consumable(late.channel))
             AND event.id > late.after
             AND event.id <= late.floor
         ORDER BY event.id LIMIT late.max_events
@@ -22,20 +23,21 @@ BEGIN
     ORDER BY id LIMIT late.max_events;
 END $$;
 
-COMMENT ON FUNCTION notify_json.late(text, bigint, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
+COMMENT ON FUNCTION notify_json.late(text, pg_snapshot, bigint, pg_snapshot, bigint, integer) IS
 'The next events of transactions that were in progress when a window began.';
 
 -- Inlined into the queries that use it, so it has neither SET nor SECURITY DEFINER; what it names was
 -- found when it was created.
 CREATE FUNCTION notify_json.page(
-    channel text, channel_id bigint, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
+    channel text, seen pg_snapshot, floor bigint, till pg_snapshot, last bigint,
     after bigint, max_events integer
 ) RETURNS TABLE (id bigint, published_at timestamptz, payload json)
 LANGUAGE sql STABLE BEGIN ATOMIC
     (
         SELECT event.id, event.published_at, event.payload
         FROM notify_json.event
-        WHERE event.channel = page.channel AND event.channel_id = page.channel_id
+        WHERE event.channel = page.channel
+            AND event.channel_id = (SELECT notify_json.consumable(page.channel))
             AND event.id > greatest(page.after, page.floor) AND event.id <= page.last
             AND pg_visible_in_snapshot(event.xid, page.till)
             AND NOT pg_visible_in_snapshot(event.xid, page.seen)
@@ -44,15 +46,14 @@ LANGUAGE sql STABLE BEGIN ATOMIC
     UNION ALL
     SELECT late.id, late.published_at, late.payload
     FROM notify_json.late(
-        page.channel, page.channel_id, page.seen, page.floor, page.till, page.after,
-        page.max_events) AS late
+        page.channel, page.seen, page.floor, page.till, page.after, page.max_events) AS late
     WHERE page.after < page.floor
         AND pg_snapshot_xmin(page.seen) < pg_snapshot_xmax(page.seen)
     ORDER BY id LIMIT page.max_events;
 END;
 
 COMMENT ON FUNCTION
-notify_json.page(text, bigint, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
+notify_json.page(text, pg_snapshot, bigint, pg_snapshot, bigint, bigint, integer) IS
 'The next events of a window by id: visible in till, not visible in seen.';
 
 CREATE FUNCTION notify_json_unchecked.read(
@@ -68,7 +69,6 @@ SET max_parallel_workers_per_gather = 0 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    channel_id bigint;
     is_new boolean := false;
     seen pg_snapshot;
     floor bigint;
@@ -84,7 +84,7 @@ BEGIN
             DETAIL = 'No argument may be NULL, after must be at least 0 and max_events at least 1.',
             HINT = 'Take window and after from start() or claim().';
     END IF;
-    channel_id := notify_json.durable_channel(read.channel);
+    PERFORM notify_json.check_durable(read.channel);
     LOOP
         seen := split_part(in_window, ';', 1);
         floor := split_part(in_window, ';', 2);
@@ -104,8 +104,7 @@ BEGIN
             WITH page AS MATERIALIZED (
                 SELECT id, published_at, payload, notify_json.bytes(payload) AS bytes
                 FROM notify_json.page(
-                    read.channel, channel_id, seen, floor, till, last, read.after,
-                    read.max_events)
+                    read.channel, seen, floor, till, last, read.after, read.max_events)
             ), whole AS MATERIALIZED (
                 SELECT count(*) AS events,
                     coalesce(sum(bytes) FILTER (WHERE bytes <= read.max_event_bytes), 0)
@@ -145,8 +144,7 @@ COMMENT ON FUNCTION notify_json_unchecked.read(text, text, bigint, integer, bigi
 'The next events from a position. The first row names the window that the events belong to, and
 the id to go on after once they are read if nothing of the window is left.';
 
-CREATE FUNCTION notify_json.first_since(channel text, channel_id bigint, since timestamptz)
-RETURNS bigint
+CREATE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -155,13 +153,14 @@ AS $$
 DECLARE
     -- Publishers at work at the same time draw ids in another order than they read the clock.
     surely CONSTANT timestamptz := since - interval '1 minute';
+    own_id CONSTANT bigint := notify_json.consumable(channel);
     below bigint := 0;
     above bigint := coalesce(pg_sequence_last_value('notify_json.event_id'), 0);
     middle record;
 BEGIN
     WHILE above - below > 1000 LOOP
         SELECT id, published_at INTO middle FROM notify_json.event
-        WHERE channel = first_since.channel AND channel_id = first_since.channel_id
+        WHERE channel = first_since.channel AND channel_id = own_id
             AND id >= below + (above - below) / 2
         ORDER BY id LIMIT 1;
         IF middle.published_at < surely THEN
@@ -172,13 +171,13 @@ BEGIN
     END LOOP;
     RETURN (
         SELECT id FROM notify_json.event
-        WHERE channel = first_since.channel AND channel_id = first_since.channel_id
+        WHERE channel = first_since.channel AND channel_id = own_id
             AND id > below AND published_at >= since
         ORDER BY id LIMIT 1
     );
 END $$;
 
-COMMENT ON FUNCTION notify_json.first_since(text, bigint, timestamptz) IS
+COMMENT ON FUNCTION notify_json.first_since(text, timestamptz) IS
 'The lowest id of an event published at a time or later.';
 
 CREATE FUNCTION notify_json.to_time(since text) RETURNS timestamptz
@@ -210,9 +209,9 @@ RETURNS TABLE ("window" text, after bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     earliest CONSTANT text := '3:3:;0;3:3:;0;0';
-    channel_id CONSTANT bigint := notify_json.durable_channel(channel);
     first bigint;
 BEGIN
+    PERFORM notify_json.check_durable(channel);
     "window" := notify_json.next_window(earliest);
     after := 0;
     IF since = 'earliest' THEN
@@ -220,7 +219,7 @@ BEGIN
     ELSE
         -- Sought after the window was opened: what is committed in between belongs to the next one.
         IF since IS DISTINCT FROM 'latest' THEN
-            first := notify_json.first_since(channel, channel_id, notify_json.to_time(since));
+            first := notify_json.first_since(channel, notify_json.to_time(since));
         END IF;
         IF first IS NULL THEN
             -- The end of that window, with nothing left to read in it.

@@ -11,7 +11,8 @@ CREATE TABLE notify_json.removal (
 
 COMMENT ON TABLE notify_json.removal IS
 'Batches of events that prune() has removed: a hundredth of a leaf, or those of one call.';
-COMMENT ON COLUMN notify_json.removal.total IS 'Events ever removed from the channel, with these.';
+COMMENT ON COLUMN notify_json.removal.total IS
+'Events ever removed from the channel, with these, counted from the last id that there was before it.';
 
 CREATE FUNCTION notify_json.removed(channel text) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -19,7 +20,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE removal.channel = removed.channel
 $$;
 
-COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune().';
+COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
 
 CREATE FUNCTION notify_json.compact_removals() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -59,7 +60,7 @@ BEGIN
             DETAIL = 'after must be at least 0; a mark looks like 1760000000000000:0.',
             HINT = 'Take mark from missed(), as it is, or NULL for the first one.';
     END IF;
-    PERFORM notify_json.durable_channel(missed.channel);
+    PERFORM notify_json.check_durable(missed.channel);
     seen := split_part(in_window, ';', 1);
     till := split_part(in_window, ';', 3);
     next_mark := format('%s:%s', since, notify_json.removed(missed.channel));
@@ -100,7 +101,7 @@ BEGIN
             DETAIL = format('The id is %s; it must be at least 0.', coalesce(id::text, 'NULL')),
             HINT = 'Take the id of an event.';
     END IF;
-    PERFORM notify_json.durable_channel(channel);
+    PERFORM notify_json.check_durable(channel);
     RETURN QUERY VALUES (notify_json.next_window('3:3:;0;3:3:;0;0'), id);
 END $$;
 

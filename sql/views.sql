@@ -34,13 +34,14 @@ SELECT consumer.channel, consumer.name AS consumer,
     consumer.acked_at,
     consumer.created_at
 FROM notify_json.consumer
-JOIN notify_json.holder USING (channel, name)
+JOIN notify_json.channel ON channel.name = consumer.channel
+JOIN notify_json.holder ON holder.channel = consumer.channel AND holder.name = consumer.name
 CROSS JOIN notify_json.running_since()
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(published_at) AS oldest FROM notify_json.unacked
     WHERE unacked.channel = consumer.channel AND unacked.consumer = consumer.name
 ) AS lag
-WHERE notify_json.may_consume(consumer.channel);
+WHERE notify_json.sees(channel.name, channel.id, false);
 
 COMMENT ON VIEW notify_json.consumers IS
 'How far each consumer is behind, what it has missed, and whether a client holds it; of the channels '
@@ -64,7 +65,7 @@ LEFT JOIN LATERAL (
     SELECT published_at FROM notify_json.event
     WHERE event.channel = channel.name AND event.channel_id = channel.id ORDER BY id DESC LIMIT 1
 ) AS newest ON true
-WHERE notify_json.may_publish(channel.name) OR notify_json.may_consume(channel.name);
+WHERE notify_json.sees(channel.name, channel.id, true);
 
 COMMENT ON VIEW notify_json.channels IS
 'The channels that have a policy, and from when to when there are events of them; those on which the '

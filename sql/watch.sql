@@ -133,7 +133,8 @@ BEGIN
     IF FOUND OR cardinality(columns) = 0 THEN
         RAISE undefined_column USING
             MESSAGE = CASE WHEN FOUND
-                THEN format('column "%s" of table %s does not exist', wrong, check_watch."table")
+                THEN format('column %s of table %s does not exist',
+                    coalesce('"' || wrong || '"', 'NULL'), check_watch."table")
                 ELSE 'no columns to watch' END,
             DETAIL = format('The columns are %s.', columns),
             HINT = 'Name columns as in the catalog: columns => ''{id,"Mixed Case"}''; NULL for all.';
@@ -225,7 +226,7 @@ BEGIN
             PERFORM notify_json.create_trigger(watch."table", channel, 'row', of_rows,
                 -- The line feed ends a comment.
                 'FOR EACH ROW' || coalesce(' WHEN (' || condition || E'\n)', ''), options, always);
-        EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
             IF condition IS NULL OR state = '42501' THEN
                 RAISE;

@@ -28,7 +28,8 @@ pub(crate) struct Schema {
 enum Command {
     /// Say whether a schema may follow the one that a channel has; exits with 1 if not.
     ///
-    /// It may if it accepts all that the channel's describes.
+    /// It may if it accepts all that the channel's describes; any may where the channel has none yet, if
+    /// it is a JSON Schema, which `set` finds out.
     Check {
         channel: String,
         /// File of the schema; `-` is standard input.

@@ -4,18 +4,20 @@
 //! says nothing of the caller. So the name that everybody calls is a function of this file, which
 //! runs as the caller: it checks the right, then calls its namesake in `notify_json_unchecked`.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-use pgrx::pg_sys::{Datum, FmgrInfo, FunctionCallInfo, Oid};
-use pgrx::{FromDatum, pg_extern, pg_guard, pg_sys};
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+use pgrx::pg_sys::{
+    Datum, FmgrInfo, FunctionCallInfo, FunctionCallInfoBaseData, NullableDatum, Oid,
+};
+use pgrx::{FromDatum, pg_sys};
 
 use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
 use crate::permission::{Publisher, Right, deny, find, raise, text};
-use crate::policy;
+use crate::{caller, policy};
 
 /// What a checked function calls, found at its first call in a query.
 struct Target {
@@ -76,48 +78,50 @@ impl Target {
     }
 }
 
-thread_local! {
-    /// Who called the checked function that is running; invalid while there is none.
-    static CALLER: Cell<Oid> = const { Cell::new(Oid::INVALID) };
-}
+/// What [`call_checked`] is to call, and with what.
+type Prepared = (unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum, FunctionCallInfo);
 
-/// Puts back what a checked function has changed for its call, also when an error ends it.
-struct Undo {
-    call: FunctionCallInfo,
-    outer: *mut FmgrInfo,
-    caller: Oid,
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        CALLER.set(self.caller);
-        // SAFETY: the call outlives this.
-        unsafe { (*self.call).flinfo = self.outer };
-    }
-}
-
-/// Calls the namesake, in the same place: a set of rows goes where the caller wants it.
+/// Checks the right. The namesake is called as the function was: a set of rows goes where the caller
+/// wants it.
 ///
 /// # Safety
 /// The server must have filled the call in.
-unsafe fn call_checked(call: FunctionCallInfo, right: Option<Right>) -> Result<Datum, Error> {
+unsafe fn prepare(call: FunctionCallInfo, right: Option<Right>) -> Result<Prepared, Error> {
     // SAFETY: the server keeps the record of the function and the arguments until the call ends.
     unsafe {
-        let outer = (*call).flinfo;
-        let target = Target::of(outer)?;
-        let caller = pg_sys::GetUserId();
+        let target = Target::of((*call).flinfo)?;
+        let arguments = (*call).nargs as usize;
         match (right, target.channel) {
             (None, _) => {}
             (Some(right), Some(place)) => {
-                let argument = &(*call).args.as_slice((*call).nargs as usize)[place];
+                let argument = &(*call).args.as_slice(arguments)[place];
                 check_argument(Text::from_datum(argument.value, argument.isnull), right)?;
             }
             (Some(right), None) => check_any(right)?,
         }
-        let _undo = Undo { call, outer, caller: CALLER.replace(caller) };
-        (*call).flinfo = &mut target.function;
-        let address = target.function.fn_addr.expect("fmgr_info_cxt sets it");
-        Ok(pg_sys::ffi::pg_guard_ffi_boundary(|| address(call)))
+        let size = size_of::<FunctionCallInfoBaseData>() + arguments * size_of::<NullableDatum>();
+        let inner = pg_sys::palloc(size).cast::<FunctionCallInfoBaseData>();
+        std::ptr::copy_nonoverlapping(call.cast::<u8>(), inner.cast::<u8>(), size);
+        (*inner).flinfo = &mut target.function;
+        caller::enter(pg_sys::GetUserId());
+        Ok((target.function.fn_addr.expect("fmgr_info_cxt sets it"), inner))
+    }
+}
+
+/// Calls the namesake. No guard is around that: pgrx's would take the context of an error away, and
+/// what only the server's log is to have. So nothing here may need to be dropped.
+///
+/// # Safety
+/// The server must have filled the call in.
+unsafe fn call_checked(call: FunctionCallInfo, right: Option<Right>) -> Datum {
+    // SAFETY: the caller vouches for the call.
+    unsafe {
+        let (function, inner) =
+            pgrx_extern_c_guard(|| prepare(call, right).unwrap_or_else(|error| error.raise()));
+        let result = function(inner);
+        (*call).isnull = (*inner).isnull;
+        caller::leave();
+        result
     }
 }
 
@@ -160,10 +164,9 @@ fn check_any(right: Right) -> Result<(), Error> {
 macro_rules! checked {
     ($name:ident, $info:ident, $right:expr) => {
         #[unsafe(no_mangle)]
-        #[pg_guard]
         unsafe extern "C-unwind" fn $name(call: FunctionCallInfo) -> Datum {
             // SAFETY: the server calls it.
-            unsafe { call_checked(call, $right) }.unwrap_or_else(|error| error.raise())
+            unsafe { call_checked(call, $right) }
         }
 
         #[unsafe(no_mangle)]
@@ -176,12 +179,3 @@ macro_rules! checked {
 checked!(checked_for_consumers, pg_finfo_checked_for_consumers, Some(Right::Consume));
 checked!(checked_for_owners, pg_finfo_checked_for_owners, Some(Right::Own));
 checked!(checked_for_anybody, pg_finfo_checked_for_anybody, None);
-
-/// The role that called the checked function, as a `regrole`.
-#[pg_extern(sql = false)]
-pub(crate) fn caller() -> Oid {
-    match CALLER.get() {
-        Oid::INVALID => Publisher::caller().role,
-        caller => caller,
-    }
-}

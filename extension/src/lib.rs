@@ -3,6 +3,7 @@
 mod argument;
 mod attendance;
 mod board;
+mod caller;
 mod change;
 mod channel;
 mod checked;
@@ -54,6 +55,7 @@ mod worker;
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     policy::watch();
+    caller::watch();
     doorbell::watch();
     change::watch();
     worker::install();

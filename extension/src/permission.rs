@@ -9,7 +9,7 @@ use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
 use crate::registry::Registered;
-use crate::{checked, policy};
+use crate::{caller, policy};
 
 /// What a role may do on a registered channel. Whoever owns it may do the others, too.
 #[derive(Clone, Copy, PartialEq)]
@@ -132,11 +132,24 @@ fn may_consume(channel: Text<'_>, role: Oid) -> bool {
     allowed.unwrap_or_else(|error| error.raise())
 }
 
+/// Whether the caller may see what a snapshot has of a channel.
+#[pg_extern(sql = false)]
+fn sees(channel: Text<'_>, id: i64, publishing: bool) -> bool {
+    let role = Publisher::caller().role;
+    let sees = |now: &Registered| {
+        let allowed = |right| now.allows(role, right);
+        now.id == id && (allowed(Right::Consume) || publishing && allowed(Right::Publish))
+    };
+    let visible = Channel::new(Some(channel))
+        .and_then(|channel| Ok(policy::find(&channel, sees)? == Some(true)));
+    visible.unwrap_or_else(|error| error.raise())
+}
+
 /// The id of a channel for whoever may consume it, in one look at the registry.
 #[pg_extern(sql = false)]
 fn consumable(channel: Text<'_>) -> Option<i64> {
     let id = Channel::new(Some(channel)).and_then(|channel| {
-        let caller = Publisher { role: checked::caller(), table: Oid::INVALID };
+        let caller = Publisher { role: caller::caller(), table: Oid::INVALID };
         let allowed = |registered: &Registered| registered.allows(caller.role, Right::Consume);
         match policy::find(&channel, |found| (found.id, allowed(found)))? {
             Some((_, false)) => Err(deny(Right::Consume, &channel, caller)),

@@ -54,13 +54,14 @@ pub(crate) struct Policy {
 /// they are now, and so is all of a channel that was dropped and created again.
 pub(crate) fn of(channel: &Channel, publisher: Publisher) -> Result<Policy, Error> {
     let Some(settled) = settled()? else { return Ok(Policy::default()) };
-    let Some(found) = settled.channels.get(channel) else { return Ok(Policy::default()) };
     let latest = latest()?;
-    let now = latest.as_ref().and_then(|latest| latest.channels.get(channel)).unwrap_or(found);
-    if !now.allows(publisher.role, Right::Publish) {
+    let found = settled.channels.get(channel);
+    let now = latest.as_ref().and_then(|latest| latest.channels.get(channel));
+    if now.or(found).is_some_and(|channel| !channel.allows(publisher.role, Right::Publish)) {
         return Err(permission::deny(Right::Publish, channel, publisher));
     }
-    let kept = if now.id == found.id { found } else { now };
+    let Some(found) = found else { return Ok(Policy::default()) };
+    let kept = now.filter(|now| now.id != found.id).unwrap_or(found);
     let log = kept.durable.then_some((settled.log, kept.id));
     Ok(Policy { log, contract: kept.contract.clone() })
 }

@@ -146,8 +146,12 @@ async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
         // The new library serves the old version too, as it must between its installation and this.
         run(&publisher, "SELECT notify_json('orders', '3')").await;
         assert_eq!(drain(&owner, "billing").await, ["1", "2", "3"]);
-        // It waits for a transaction that publishes and consumes, and does not hold it up.
+        run(&publisher, "SELECT notify_json('orders', '3.5')").await;
+        // It waits for transactions that publish and consume, and holds up neither them nor others.
+        let consumer = database.connect().await;
+        let fetch = "SELECT max(id) FROM notify_json.fetch('billing', 'orders')";
         run(&publisher, "BEGIN; SELECT notify_json('orders', '4')").await;
+        run(&consumer, &format!("BEGIN; {fetch}")).await;
         let updater = database.connect().await;
         let pid = updater.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
         let update = tokio::spawn(async move {
@@ -160,14 +164,17 @@ async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
             .unwrap()
             .get::<_, bool>(0)
         {}
-        run(&publisher, "SET lock_timeout = '10s'; SELECT notify_json.fetch('billing', 'orders')")
-            .await;
-        run(&publisher, "SELECT notify_json('orders', '4.5'); COMMIT").await;
-        update.await.unwrap();
+        let other = database.connect().await;
+        run(&other, "SET statement_timeout = '10s'; SELECT notify_json('orders', '4.5')").await;
         run(&publisher, "SELECT notify_json('orders', '5')").await;
+        let last = consumer.query_one(fetch, &[]).await.unwrap().get::<_, i64>(0);
+        let ack = format!("SELECT notify_json.ack('billing', 'orders', {last}); {fetch}; COMMIT");
+        run(&consumer, &ack).await;
+        run(&publisher, "COMMIT").await;
+        update.await.unwrap();
         run(&publisher, "INSERT INTO parcel VALUES (1, 'packed', '0815')").await;
         let rest = drain(&owner, "billing").await;
-        assert_eq!(rest[..3], ["4", "4.5", "5"]);
+        assert_eq!(rest[..3], ["4.5", "4", "5"]);
         let change: serde_json::Value = serde_json::from_str(&rest[3]).unwrap();
         assert_eq!(change["new"], serde_json::json!({"id": 1, "state": "packed"}));
         assert_eq!(rest.len(), 4);

@@ -98,6 +98,43 @@ async fn dropping_and_creating_waits_for_no_publisher_and_holds_up_none() {
     assert_eq!(column::<String>(&owner, sql).await, ["3", "5"]);
 }
 
+/// A second change of a consumer makes the server look for its channel again.
+#[tokio::test]
+async fn a_transaction_that_changes_a_consumer_twice_and_dropping_do_not_deadlock() {
+    let database = database().await;
+    let (owner, reader) = sessions(&database).await;
+    run(&owner, "SELECT notify_json.fetch('c', 'd')").await;
+    publish(&owner, "1").await;
+    run(&reader, "BEGIN; SELECT notify_json.fetch('c', 'd')").await;
+    let pid = pid(&owner).await;
+    tokio::join!(run(&owner, DROP), async {
+        until_blocked(&reader, pid).await;
+        let last = "SELECT notify_json.ack('c', 'd', max(id)) FROM notify_json.event; COMMIT";
+        run(&reader, last).await;
+    });
+    assert_eq!(value::<i64>(&owner, "SELECT count(*) FROM notify_json.consumer").await, 0);
+}
+
+#[tokio::test]
+async fn replays_are_told_of_what_retention_removed_from_the_new_channel() {
+    let database = database().await;
+    let (owner, _) = sessions(&database).await;
+    let expire = "UPDATE notify_json.event SET published_at = '2020-01-01'";
+    let many = "SELECT notify_json('d', to_json(n)) FROM generate_series(1, 100) n";
+    run(&owner, many).await;
+    run(&owner, expire).await;
+    while value::<i64>(&owner, "SELECT notify_json.prune()").await > 0 {}
+    let Reader { window, after } = Reader::start(&owner, "latest").await;
+    let missed = |mark: &str| format!("FROM notify_json.missed('d', '{window}', {after}, {mark})");
+    let mark: String = value(&owner, &format!("SELECT next_mark {}", missed("NULL"))).await;
+    run(&owner, &format!("{DROP}; {CREATE}")).await;
+    run(&owner, &many.replace("100", "50")).await;
+    run(&owner, expire).await;
+    while value::<i64>(&owner, "SELECT notify_json.prune()").await > 0 {}
+    let skipped = format!("SELECT skipped {}", missed(&format!("'{mark}'")));
+    assert_eq!(value::<i64>(&owner, &skipped).await, 50);
+}
+
 #[tokio::test]
 async fn a_channel_that_exists_keeps_its_events() {
     let database = database().await;

@@ -31,7 +31,7 @@ async fn denied(client: &Client, sql: &str) {
 const FOR_EVERYBODY: &str = "ack ack_position alter_channel attend check_name check_publisher \
     check_watch claim create_trigger drop_channel drop_consumer fetch grant_consume grant_publish \
     is_one_statement leave may_consume may_publish missed prune read release renew replace_contract revoke_consume \
-    revoke_publish row_changed running_since seek seek set_owner start start_after \
+    revoke_publish row_changed running_since seek seek sees set_owner start start_after \
     trigger_condition unwatch watch";
 
 #[tokio::test]

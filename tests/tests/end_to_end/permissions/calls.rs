@@ -76,6 +76,27 @@ async fn prepared_in_old_snapshots_and_in_functions() {
     assert_eq!(seen, ["--121-1221--121-1222"]);
 }
 
+/// pgrx takes an error's context away, and what it has for the log alone, wherever it stands guard.
+#[tokio::test]
+async fn errors_keep_their_context() {
+    let case = Case::new().await;
+    let error = case.admin.batch_execute("SELECT notify_json.ack('nosuch', 'd', 1)").await;
+    let error = error.unwrap_err().as_db_error().unwrap().clone();
+    let context = error.where_().unwrap();
+    for function in ["unknown_consumer(text,text)", "take(text,text)", "ack(text,text,bigint)"] {
+        assert!(context.contains(function), "{context}");
+    }
+    // The caller of the next call is the caller of that one.
+    let caught = "SET ROLE owner; DO $$ BEGIN
+        BEGIN PERFORM notify_json.ack('nosuch', 'd', 1); EXCEPTION WHEN OTHERS THEN NULL; END;
+        RESET ROLE; PERFORM notify_json.create_channel('e');
+    END $$";
+    case.run(caught).await;
+    let own = "SELECT count(*) FROM notify_json.channel_rights
+               WHERE channel = 'e' AND is_owner AND role = current_user";
+    assert_eq!(case.value::<i64>(own).await, 1);
+}
+
 #[tokio::test]
 async fn errors_are_those_of_the_function_itself() {
     let case = Case::new().await;

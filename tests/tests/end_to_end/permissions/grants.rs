@@ -1,6 +1,7 @@
 //! Granting, revoking and handing over, and what becomes of roles.
 
 use notify_json_tests::{Server, pg_dump};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::Case;
 
@@ -240,6 +241,51 @@ async fn whoever_takes_the_name_of_a_dropped_channel_reads_nothing_of_it() {
     }
     let lag = "SELECT string_agg(lag_events::text, ' ') FROM notify_json.consumers";
     assert_eq!(case.value::<String>(lag).await, "1 1");
+}
+
+#[tokio::test]
+async fn whoever_takes_the_name_of_a_dropped_channel_sees_nothing_of_it_in_an_old_snapshot() {
+    let case = Case::new().await;
+    let views = ["channels", "channel_rights", "contracts", "consumers"];
+    for begin in ["BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ"] {
+        case.run("SELECT notify_json.alter_channel('d', schema => 'true')").await;
+        case.run("SELECT notify_json.fetch('c', 'd')").await;
+        let session = case.database.connect().await;
+        let run = async |sql: &str| session.batch_execute(&case.sql(sql)).await.unwrap();
+        run(&format!("{begin}; SET LOCAL ROLE nobody")).await;
+        for view in views {
+            run(&format!("DECLARE {view} CURSOR FOR TABLE notify_json.{view}")).await;
+        }
+        case.run("SELECT notify_json.drop_channel('d'), notify_json.create_channel('d')").await;
+        case.run("SELECT notify_json.set_owner('d', 'nobody')").await;
+        for view in views {
+            let rows = session.simple_query(&format!("FETCH ALL {view}")).await.unwrap();
+            let is_row = |row: &SimpleQueryMessage| matches!(row, SimpleQueryMessage::Row(_));
+            assert!(!rows.iter().any(is_row), "{begin}: {view}: {rows:?}");
+        }
+        run("COMMIT").await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_keeps_policies_but_no_rights() {
+    let case = Case::new().await;
+    let session = case.database.connect().await;
+    session.batch_execute(&case.sql("SET ROLE nobody")).await.unwrap();
+    // Registered since.
+    session.batch_execute("BEGIN; SELECT notify_json('other', '1')").await.unwrap();
+    case.run("SELECT notify_json.create_channel('e')").await;
+    let error = session.batch_execute("SELECT notify_json('e', '1')").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501");
+    session.batch_execute("ROLLBACK").await.unwrap();
+    // Dropped since.
+    session.batch_execute("BEGIN; SELECT notify_json('other', '1')").await.unwrap();
+    case.run("SELECT notify_json.drop_channel('e')").await;
+    let error = session.batch_execute("SELECT notify_json('e', '1')").await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "42501");
+    assert_eq!(error.detail(), Some("It was dropped since this transaction began."));
+    session.batch_execute("ROLLBACK; SELECT notify_json('e', '1')").await.unwrap();
 }
 
 #[tokio::test]

@@ -167,6 +167,16 @@ async fn what_makes_no_sense_is_refused() {
         ("'t', 'd', per => 'statement', condition => 'true'", "0A000", "a condition needs rows"),
         ("'t', 'd', condition => 'NEW.id > 0'", "42P17", "condition does not fit table public.t"),
         ("'t', 'd', condition => 'NEW.a > 0'", "42703", "condition does not fit table public.t"),
+        (
+            "'t', 'd', columns => '{id,NULL}'",
+            "42703",
+            "column NULL of table public.t does not exist",
+        ),
+        (
+            "'t', 'd', operations => '{insert}', condition => '(SELECT true)'",
+            "0A000",
+            "condition does not fit table public.t",
+        ),
         ("'t', 'd', condition => '('", "42601", "condition does not fit table public.t"),
         (
             "'t', 'd', condition => $$true) EXECUTE FUNCTION notify_json.row_changed('d', '');
