@@ -100,13 +100,39 @@ END $$;
 COMMENT ON FUNCTION notify_json_unchecked.alter_channel(text, boolean, interval, json) IS
 'Changes the policy of a channel. What is NULL stays as it is; schema => ''null'' lifts its contract.';
 
+-- All of it together or nothing. Whoever creates a consumer has the channel locked first, and whoever
+-- changes one twice has the consumer: they must not wait for this while it waits for them.
+CREATE FUNCTION notify_json.lock_channel(name text, lock_timeout text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+#variable_conflict use_column
+DECLARE
+    deadline CONSTANT timestamptz :=
+        clock_timestamp() + nullif(lock_channel.lock_timeout, '0')::interval;
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM FROM notify_json.channel WHERE name = lock_channel.name FOR UPDATE;
+            PERFORM FROM notify_json.consumer WHERE channel = lock_channel.name FOR UPDATE;
+            PERFORM FROM notify_json.holder WHERE channel = lock_channel.name FOR UPDATE;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF clock_timestamp() > deadline THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END $$;
+
+COMMENT ON FUNCTION notify_json.lock_channel(text, text) IS
+'Waits until nobody uses a channel or its consumers, and keeps it so until the transaction ends.';
+
 CREATE FUNCTION notify_json_unchecked.drop_channel(name text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM notify_json.check_writable('drop a channel');
-    -- Whoever has changed a consumer may yet look at the channel, so this waits before it locks that.
-    PERFORM FROM notify_json.consumer WHERE channel = drop_channel.name ORDER BY name FOR UPDATE;
+    PERFORM notify_json.lock_channel(drop_channel.name, current_setting('lock_timeout'));
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);

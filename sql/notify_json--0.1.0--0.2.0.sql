@@ -961,7 +961,7 @@ BEGIN
                 WHERE event.channel > used.channel ORDER BY channel LIMIT 1
             ) AS next
         )
-        SELECT used.channel AS name, CASE
+        SELECT used.channel AS name, channel.id, CASE
             WHEN retention IS NULL THEN 'infinity'
             -- Such events leave with their leaf; the ring comes round in longest * 10 / 8.
             WHEN retention > longest * 0.75
@@ -970,7 +970,7 @@ BEGIN
         END AS kept_since
         FROM used LEFT JOIN notify_json.channel ON channel.name = used.channel
     LOOP
-        removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
+        removed := removed + notify_json.remove_expired(channel.name, channel.id, channel.kept_since);
     END LOOP;
     -- Last and at most one, since nobody can read before this transaction ends.
     FOR slot IN 0..9 LOOP
@@ -1440,54 +1440,6 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         )
 $$;
 
-CREATE OR REPLACE FUNCTION notify_json.remove_expired(channel text, kept_since timestamptz) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    oldest record;
-    last bigint;
-    removed bigint := 0;
-BEGIN
-    -- At most this many at a time, since the consumers they count for wait.
-    FOR oldest IN
-        SELECT id, published_at FROM notify_json.event
-        WHERE channel = remove_expired.channel ORDER BY id LIMIT 100000
-    LOOP
-        EXIT WHEN oldest.published_at >= kept_since;
-        last := oldest.id;
-    END LOOP;
-    IF last IS NULL THEN
-        RETURN 0;
-    END IF;
-    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
-        SELECT channel, consumer FROM notify_json.unacked
-        WHERE channel = remove_expired.channel AND id <= last
-    ) ORDER BY name FOR NO KEY UPDATE;
-    -- In one statement, so that what is counted is what is removed.
-    WITH lost AS (
-        SELECT consumer, count(*) AS events FROM notify_json.unacked
-        WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
-    ), gone AS (
-        DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
-        RETURNING id, xid::text::bigint AS xid, channel_id
-    ), recorded AS (
-        INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
-        SELECT remove_expired.channel,
-            notify_json.removed(remove_expired.channel) + count(*), count(*),
-            max(id), min(xid), max(xid)
-        FROM gone
-        WHERE channel_id = (SELECT id FROM notify_json.channel WHERE name = remove_expired.channel)
-        HAVING count(*) > 0
-    ), counted AS (
-        UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
-        WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
-    )
-    SELECT count(*) INTO removed FROM gone;
-    RETURN removed;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN 0;
-END $$;
-
 CREATE OR REPLACE FUNCTION notify_json.first_since(channel text, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -1656,8 +1608,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 #variable_conflict use_column
 BEGIN
     PERFORM notify_json.check_writable('drop a channel');
-    -- Whoever has changed a consumer may yet look at the channel, so this waits before it locks that.
-    PERFORM FROM notify_json.consumer WHERE channel = drop_channel.name ORDER BY name FOR UPDATE;
+    PERFORM notify_json.lock_channel(drop_channel.name, current_setting('lock_timeout'));
     DELETE FROM notify_json.channel WHERE name = drop_channel.name;
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_channel(drop_channel.name);
@@ -1665,6 +1616,95 @@ BEGIN
     DELETE FROM notify_json.event WHERE channel = drop_channel.name;
     DELETE FROM notify_json.removal WHERE channel = drop_channel.name;
 END $$;
+
+CREATE FUNCTION notify_json.remove_expired(channel text, channel_id bigint, kept_since timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    oldest record;
+    last bigint;
+    removed bigint := 0;
+BEGIN
+    -- At most this many at a time, since the consumers they count for wait.
+    FOR oldest IN
+        SELECT id, published_at FROM notify_json.event
+        WHERE channel = remove_expired.channel ORDER BY id LIMIT 100000
+    LOOP
+        EXIT WHEN oldest.published_at >= kept_since;
+        last := oldest.id;
+    END LOOP;
+    IF last IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM FROM notify_json.consumer WHERE (channel, name) IN (
+        SELECT channel, consumer FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last
+    ) ORDER BY name FOR NO KEY UPDATE;
+    -- In one statement, so that what is counted is what is removed. The channel may have become another
+    -- one, of which all is kept.
+    WITH own AS (
+        SELECT id FROM notify_json.channel
+        WHERE name = remove_expired.channel AND id = remove_expired.channel_id
+    ), lost AS (
+        SELECT consumer, count(*) AS events FROM notify_json.unacked
+        WHERE channel = remove_expired.channel AND id <= last AND EXISTS (SELECT FROM own)
+        GROUP BY consumer
+    ), gone AS (
+        DELETE FROM notify_json.event
+        WHERE channel = remove_expired.channel AND id <= last
+            AND (event.channel_id = remove_expired.channel_id OR NOT EXISTS (
+                SELECT FROM notify_json.channel
+                WHERE channel.name = event.channel AND channel.id = event.channel_id))
+        RETURNING id, xid::text::bigint AS xid, channel_id
+    ), recorded AS (
+        INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
+        SELECT remove_expired.channel,
+            notify_json.removed(remove_expired.channel) + count(*), count(*),
+            max(id), min(xid), max(xid)
+        FROM gone
+        WHERE channel_id IN (SELECT id FROM own)
+        HAVING count(*) > 0
+    ), counted AS (
+        UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
+        WHERE consumer.channel = remove_expired.channel AND consumer.name = lost.consumer
+    )
+    SELECT count(*) INTO removed FROM gone;
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+
+COMMENT ON FUNCTION notify_json.remove_expired(text, bigint, timestamptz) IS
+'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
+DROP FUNCTION notify_json.remove_expired(text, timestamptz);
+
+-- All of it together or nothing. Whoever creates a consumer has the channel locked first, and whoever
+-- changes one twice has the consumer: they must not wait for this while it waits for them.
+CREATE FUNCTION notify_json.lock_channel(name text, lock_timeout text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+#variable_conflict use_column
+DECLARE
+    deadline CONSTANT timestamptz :=
+        clock_timestamp() + nullif(lock_channel.lock_timeout, '0')::interval;
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM FROM notify_json.channel WHERE name = lock_channel.name FOR UPDATE;
+            PERFORM FROM notify_json.consumer WHERE channel = lock_channel.name FOR UPDATE;
+            PERFORM FROM notify_json.holder WHERE channel = lock_channel.name FOR UPDATE;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            IF clock_timestamp() > deadline THEN
+                RAISE;
+            END IF;
+        END;
+        PERFORM pg_sleep(0.02);
+    END LOOP;
+END $$;
+
+COMMENT ON FUNCTION notify_json.lock_channel(text, text) IS
+'Waits until nobody uses a channel or its consumers, and keeps it so until the transaction ends.';
 
 COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
 COMMENT ON COLUMN notify_json.removal.total IS

@@ -139,7 +139,8 @@ END $$;
 COMMENT ON FUNCTION notify_json.empty_leaf(smallint) IS
 'Empties a leaf if nothing in it is to be kept and nobody uses it; returns the number of events.';
 
-CREATE FUNCTION notify_json.remove_expired(channel text, kept_since timestamptz) RETURNS bigint
+CREATE FUNCTION notify_json.remove_expired(channel text, channel_id bigint, kept_since timestamptz)
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -162,12 +163,21 @@ BEGIN
         SELECT channel, consumer FROM notify_json.unacked
         WHERE channel = remove_expired.channel AND id <= last
     ) ORDER BY name FOR NO KEY UPDATE;
-    -- In one statement, so that what is counted is what is removed.
-    WITH lost AS (
+    -- In one statement, so that what is counted is what is removed. The channel may have become another
+    -- one, of which all is kept.
+    WITH own AS (
+        SELECT id FROM notify_json.channel
+        WHERE name = remove_expired.channel AND id = remove_expired.channel_id
+    ), lost AS (
         SELECT consumer, count(*) AS events FROM notify_json.unacked
-        WHERE channel = remove_expired.channel AND id <= last GROUP BY consumer
+        WHERE channel = remove_expired.channel AND id <= last AND EXISTS (SELECT FROM own)
+        GROUP BY consumer
     ), gone AS (
-        DELETE FROM notify_json.event WHERE channel = remove_expired.channel AND id <= last
+        DELETE FROM notify_json.event
+        WHERE channel = remove_expired.channel AND id <= last
+            AND (event.channel_id = remove_expired.channel_id OR NOT EXISTS (
+                SELECT FROM notify_json.channel
+                WHERE channel.name = event.channel AND channel.id = event.channel_id))
         RETURNING id, xid::text::bigint AS xid, channel_id
     ), recorded AS (
         INSERT INTO notify_json.removal (channel, total, events, last_id, first_xid, last_xid)
@@ -175,7 +185,7 @@ BEGIN
             notify_json.removed(remove_expired.channel) + count(*), count(*),
             max(id), min(xid), max(xid)
         FROM gone
-        WHERE channel_id = (SELECT id FROM notify_json.channel WHERE name = remove_expired.channel)
+        WHERE channel_id IN (SELECT id FROM own)
         HAVING count(*) > 0
     ), counted AS (
         UPDATE notify_json.consumer SET skipped = skipped + lost.events FROM lost
@@ -187,7 +197,7 @@ EXCEPTION WHEN lock_not_available THEN
     RETURN 0;
 END $$;
 
-COMMENT ON FUNCTION notify_json.remove_expired(text, timestamptz) IS
+COMMENT ON FUNCTION notify_json.remove_expired(text, bigint, timestamptz) IS
 'Removes up to 100,000 of a channel''s oldest events, up to the first one published since a time.';
 
 CREATE FUNCTION notify_json_unchecked.prune() RETURNS bigint
@@ -230,7 +240,7 @@ BEGIN
                 WHERE event.channel > used.channel ORDER BY channel LIMIT 1
             ) AS next
         )
-        SELECT used.channel AS name, CASE
+        SELECT used.channel AS name, channel.id, CASE
             WHEN retention IS NULL THEN 'infinity'
             -- Such events leave with their leaf; the ring comes round in longest * 10 / 8.
             WHEN retention > longest * 0.75
@@ -239,7 +249,7 @@ BEGIN
         END AS kept_since
         FROM used LEFT JOIN notify_json.channel ON channel.name = used.channel
     LOOP
-        removed := removed + notify_json.remove_expired(channel.name, channel.kept_since);
+        removed := removed + notify_json.remove_expired(channel.name, channel.id, channel.kept_since);
     END LOOP;
     -- Last and at most one, since nobody can read before this transaction ends.
     FOR slot IN 0..9 LOOP

@@ -98,6 +98,60 @@ async fn dropping_and_creating_waits_for_no_publisher_and_holds_up_none() {
     assert_eq!(column::<String>(&owner, sql).await, ["3", "5"]);
 }
 
+#[tokio::test]
+async fn a_transaction_that_creates_a_consumer_and_uses_another_and_dropping_do_not_deadlock() {
+    let database = database().await;
+    let (owner, reader) = sessions(&database).await;
+    run(&owner, "SELECT notify_json.fetch('c', 'd')").await;
+    run(&reader, "BEGIN; SELECT notify_json.fetch('new', 'd')").await;
+    let pid = pid(&owner).await;
+    tokio::join!(run(&owner, DROP), async {
+        until_blocked(&reader, pid).await;
+        run(&reader, "SELECT notify_json.fetch('c', 'd'); COMMIT").await;
+    });
+    assert_eq!(value::<i64>(&owner, "SELECT count(*) FROM notify_json.consumer").await, 0);
+}
+
+#[tokio::test]
+async fn dropping_waits_as_long_as_lock_timeout_says() {
+    let database = database().await;
+    let (owner, reader) = sessions(&database).await;
+    run(&reader, "BEGIN; SELECT notify_json.fetch('c', 'd')").await;
+    run(&owner, "SET lock_timeout = '200ms'").await;
+    let error = owner.batch_execute(DROP).await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "55P03");
+    assert_eq!(value::<String>(&owner, "SHOW lock_timeout").await, "200ms");
+    run(&reader, "COMMIT").await;
+    run(&owner, DROP).await;
+}
+
+/// With an event of the old channel left over, and pruning that takes long before it comes to it.
+#[tokio::test]
+async fn pruning_keeps_what_comes_on_a_channel_that_is_created_meanwhile() {
+    let database = database().await;
+    let (owner, writer) = sessions(&database).await;
+    let slow = "DO $$ BEGIN FOR n IN 10..29 LOOP
+            PERFORM notify_json.create_channel('a' || n), notify_json('a' || n, '1');
+        END LOOP; END $$;
+        SELECT notify_json.fetch('c', 'a' || n) FROM generate_series(10, 29) AS n;
+        UPDATE notify_json.event SET published_at = '2020-01-01'";
+    run(&owner, slow).await;
+    run(&writer, "BEGIN").await;
+    publish(&writer, "1").await;
+    run(&owner, DROP).await;
+    run(&writer, "COMMIT; BEGIN; SELECT FROM notify_json.consumer FOR UPDATE").await;
+    let pruning = database.connect().await;
+    let pid = pid(&pruning).await;
+    tokio::join!(run(&pruning, "SELECT notify_json.prune()"), async {
+        until_blocked(&owner, pid).await;
+        run(&owner, CREATE).await;
+        publish(&owner, "2").await;
+    });
+    run(&writer, "COMMIT").await;
+    let rest = "SELECT payload::text FROM notify_json.fetch('c', 'd')";
+    assert_eq!(column::<String>(&owner, rest).await, ["2"]);
+}
+
 /// A second change of a consumer makes the server look for its channel again.
 #[tokio::test]
 async fn a_transaction_that_changes_a_consumer_twice_and_dropping_do_not_deadlock() {
