@@ -16,7 +16,7 @@ use pgrx::{FromDatum, pg_sys};
 use crate::argument::Text;
 use crate::channel::Channel;
 use crate::error::Error;
-use crate::permission::{Publisher, Right, deny, find, raise, text};
+use crate::permission::{Publisher, Right, check, deny, find, raise, text};
 use crate::{caller, policy};
 
 /// What a checked function calls, found at its first call in a query.
@@ -133,17 +133,12 @@ fn check_argument(channel: Option<Text<'_>>, right: Right) -> Result<(), Error> 
         // Nothing can be read or changed there, which the function says.
         return Ok(());
     }
-    let caller = Publisher::caller();
-    let allowed = match Channel::named(channel.bytes()) {
-        Ok(name) => policy::find(&name, |registered| registered.allows(caller.role, right))?,
+    let id = match Channel::named(channel.bytes()) {
+        Ok(name) => check(&name, right, Publisher::caller())?,
         Err(_) => None,
     };
-    match allowed {
-        Some(true) => Ok(()),
-        Some(false) => Err(deny(right, &Channel::of(channel.bytes()), caller)),
-        // It must not be registered between here and the rest of the function.
-        None => Err(raise(c"unknown_channel", &[text(channel.bytes())])),
-    }
+    // It must not be registered between here and the rest of the function.
+    id.map(drop).ok_or_else(|| raise(c"unknown_channel", &[text(channel.bytes())]))
 }
 
 /// The check of a function that is about all channels: one of them is enough.

@@ -35,15 +35,20 @@ impl Publisher {
     }
 }
 
-/// Refuses whoever has not a right on a channel.
-pub(crate) fn check(channel: &Channel, right: Right, publisher: Publisher) -> Result<(), Error> {
-    match may(channel, right, publisher.role)? {
-        true => Ok(()),
-        false => Err(deny(right, channel, publisher)),
+/// Refuses whoever has not a right on a channel, and returns its id: one look at the registry is for
+/// both. A channel that is not registered has none, and everybody may do everything on it.
+pub(crate) fn check(
+    channel: &Channel,
+    right: Right,
+    publisher: Publisher,
+) -> Result<Option<i64>, Error> {
+    let look = |found: &Registered| (found.id, found.allows(publisher.role, right));
+    match policy::find(channel, look)? {
+        Some((_, false)) => Err(deny(right, channel, publisher)),
+        found => Ok(found.map(|(id, _)| id)),
     }
 }
 
-/// On a channel that is not registered everybody may do everything.
 fn may(channel: &Channel, right: Right, role: Oid) -> Result<bool, Error> {
     Ok(policy::find(channel, |registered| registered.allows(role, right))?.unwrap_or(true))
 }
@@ -145,16 +150,12 @@ fn sees(channel: Text<'_>, id: i64, publishing: bool) -> bool {
     visible.unwrap_or_else(|error| error.raise())
 }
 
-/// The id of a channel for whoever may consume it, in one look at the registry.
+/// The id of a channel for whoever may consume it.
 #[pg_extern(sql = false)]
 fn consumable(channel: Text<'_>) -> Option<i64> {
     let id = Channel::new(Some(channel)).and_then(|channel| {
         let caller = Publisher { role: caller::caller(), table: Oid::INVALID };
-        let allowed = |registered: &Registered| registered.allows(caller.role, Right::Consume);
-        match policy::find(&channel, |found| (found.id, allowed(found)))? {
-            Some((_, false)) => Err(deny(Right::Consume, &channel, caller)),
-            found => Ok(found.map(|(id, _)| id)),
-        }
+        check(&channel, Right::Consume, caller)
     });
     id.unwrap_or_else(|error| error.raise())
 }
