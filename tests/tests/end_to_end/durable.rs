@@ -63,12 +63,12 @@ async fn until(client: &Client, sql: &str) {
 }
 
 /// The process of a session, to be found in the server's views.
-async fn pid(client: &Client) -> i32 {
+pub(super) async fn pid(client: &Client) -> i32 {
     value(client, "SELECT pg_backend_pid()").await
 }
 
 /// Waits until a session waits for a lock.
-async fn until_blocked(client: &Client, pid: i32) {
+pub(super) async fn until_blocked(client: &Client, pid: i32) {
     until(client, &format!("SELECT cardinality(pg_blocking_pids({pid})) > 0")).await;
 }
 

@@ -4,6 +4,8 @@ use notify_json_tests::{Database, Server, project};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
+use super::durable::{pid, until_blocked};
+
 /// Every version ever released, with the SHA-256 of its script, which never changes again.
 const RELEASED: [(&str, &str); 1] =
     [("0.1.0", "271e172cca2f3b85738acf66f3f859677eba8273efc63659a115756aac46a924")];
@@ -153,17 +155,11 @@ async fn an_update_loses_nothing_while_sessions_publish_and_consume() {
         run(&publisher, "BEGIN; SELECT notify_json('orders', '4')").await;
         run(&consumer, &format!("BEGIN; {fetch}")).await;
         let updater = database.connect().await;
-        let pid = updater.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+        let pid = pid(&updater).await;
         let update = tokio::spawn(async move {
             run(&updater, "ALTER EXTENSION notify_json UPDATE").await;
         });
-        let is_blocked = "SELECT cardinality(pg_blocking_pids($1)) > 0";
-        while !owner
-            .query_one(is_blocked, &[&pid.get::<_, i32>(0)])
-            .await
-            .unwrap()
-            .get::<_, bool>(0)
-        {}
+        until_blocked(&owner, pid).await;
         let other = database.connect().await;
         run(&other, "SET statement_timeout = '10s'; SELECT notify_json('orders', '4.5')").await;
         run(&publisher, "SELECT notify_json('orders', '5')").await;

@@ -30,6 +30,12 @@ async fn expect(client: &Client, consumer: &str, expected: &[&str]) {
     assert_eq!(value::<bool>(client, none).await, expected.is_empty());
 }
 
+/// Has retention remove all events that there are.
+async fn expire(client: &Client) {
+    run(client, "UPDATE notify_json.event SET published_at = '2020-01-01'").await;
+    while value::<i64>(client, "SELECT notify_json.prune()").await > 0 {}
+}
+
 #[tokio::test]
 async fn what_is_committed_while_there_is_no_channel_is_gone() {
     for drop in [DROP, "DELETE FROM notify_json.channel"] {
@@ -70,8 +76,7 @@ async fn what_was_published_on_the_old_channel_never_comes_on_the_new_one() {
         expect(&owner, "newer", &["3", "4"]).await;
         expect(&owner, "c", &["3", "4"]).await;
         // The others are removed in time, and nobody has missed them.
-        run(&owner, "UPDATE notify_json.event SET published_at = '2020-01-01'").await;
-        while value::<i64>(&owner, "SELECT notify_json.prune()").await > 0 {}
+        expire(&owner).await;
         assert_eq!(value::<i64>(&owner, "SELECT count(*) FROM notify_json.event").await, 0);
         let skipped = "SELECT string_agg(skipped::text, ' ') FROM notify_json.consumers";
         assert_eq!(value::<String>(&owner, skipped).await, "2 2 2");
@@ -173,18 +178,15 @@ async fn a_transaction_that_changes_a_consumer_twice_and_dropping_do_not_deadloc
 async fn replays_are_told_of_what_retention_removed_from_the_new_channel() {
     let database = database().await;
     let (owner, _) = sessions(&database).await;
-    let expire = "UPDATE notify_json.event SET published_at = '2020-01-01'";
     let many = "SELECT notify_json('d', to_json(n)) FROM generate_series(1, 100) n";
     run(&owner, many).await;
-    run(&owner, expire).await;
-    while value::<i64>(&owner, "SELECT notify_json.prune()").await > 0 {}
+    expire(&owner).await;
     let Reader { window, after } = Reader::start(&owner, "latest").await;
     let missed = |mark: &str| format!("FROM notify_json.missed('d', '{window}', {after}, {mark})");
     let mark: String = value(&owner, &format!("SELECT next_mark {}", missed("NULL"))).await;
     run(&owner, &format!("{DROP}; {CREATE}")).await;
     run(&owner, &many.replace("100", "50")).await;
-    run(&owner, expire).await;
-    while value::<i64>(&owner, "SELECT notify_json.prune()").await > 0 {}
+    expire(&owner).await;
     let skipped = format!("SELECT skipped {}", missed(&format!("'{mark}'")));
     assert_eq!(value::<i64>(&owner, &skipped).await, 50);
 }
