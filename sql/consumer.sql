@@ -96,6 +96,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(drop_consumer.channel);
 END $$;
 

@@ -141,6 +141,7 @@ BEGIN
                 ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(ack_position.channel);
     is_later := CASE
         WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after

@@ -1570,6 +1570,7 @@ BEGIN
                 ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(ack_position.channel);
     is_later := CASE
         WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
@@ -1600,6 +1601,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(drop_consumer.channel);
 END $$;
 
@@ -1706,7 +1708,8 @@ END $$;
 COMMENT ON FUNCTION notify_json.lock_channel(text, text) IS
 'Waits until nobody uses a channel or its consumers, and keeps it so until the transaction ends.';
 
-COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
+COMMENT ON FUNCTION notify_json.removed(text) IS
+'Events ever removed from a channel by prune(), counted from the last id before it.';
 COMMENT ON COLUMN notify_json.removal.total IS
 'Events ever removed from the channel, with these, counted from the last id that there was before it.';
 
@@ -1751,8 +1754,7 @@ END $$;
 GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notify_json.attend, notify_json.leave, notify_json.seek(text, text, timestamptz),
-    notify_json.may_publish, notify_json.may_consume, notify_json.sees,
-    notify_json.running_since,
+    notify_json.may_publish, notify_json.may_consume, notify_json.sees, notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
     notify_json.trigger_condition, notify_json.is_one_statement

@@ -1134,6 +1134,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM notify_json.unknown_consumer(consumer, drop_consumer.channel);
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(drop_consumer.channel);
 END $$;
 
@@ -1289,6 +1290,7 @@ BEGIN
                 ack_position.epoch),
             HINT = 'Claim it again and go on from the position that comes with it.';
     END IF;
+    -- Until here the channel may have become another one.
     PERFORM notify_json.consumable(ack_position.channel);
     is_later := CASE
         WHEN ack_position."window" = stored."window" THEN ack_position.after > stored.after
@@ -1619,7 +1621,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE removal.channel = removed.channel
 $$;
 
-COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
+COMMENT ON FUNCTION notify_json.removed(text) IS
+'Events ever removed from a channel by prune(), counted from the last id before it.';
 
 CREATE FUNCTION notify_json.compact_removals() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -2319,8 +2322,7 @@ END $$;
 GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notify_json.attend, notify_json.leave, notify_json.seek(text, text, timestamptz),
-    notify_json.may_publish, notify_json.may_consume, notify_json.sees,
-    notify_json.running_since,
+    notify_json.may_publish, notify_json.may_consume, notify_json.sees, notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
     notify_json.trigger_condition, notify_json.is_one_statement
@@ -2361,7 +2363,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:163
+-- extension/src/permission.rs:164
 -- notify_json::permission::check_publisher
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2373,7 +2375,7 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:149
+-- extension/src/permission.rs:154
 -- notify_json::permission::consumable
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2391,13 +2393,13 @@ SET LOCAL search_path = @extschema@, pg_temp;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:128
+-- extension/src/permission.rs:133
 -- notify_json::permission::may_consume
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:121
+-- extension/src/permission.rs:126
 -- notify_json::permission::may_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -2463,7 +2465,7 @@ AS 'MODULE_PATHNAME', 'notify_json_text_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- extension/src/permission.rs:136
+-- extension/src/permission.rs:141
 -- notify_json::permission::sees
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

@@ -20,7 +20,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE removal.channel = removed.channel
 $$;
 
-COMMENT ON FUNCTION notify_json.removed(text) IS 'Events ever removed from a channel by prune(), counted from the last id before it.';
+COMMENT ON FUNCTION notify_json.removed(text) IS
+'Events ever removed from a channel by prune(), counted from the last id before it.';
 
 CREATE FUNCTION notify_json.compact_removals() RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -15,8 +15,7 @@ END $$;
 GRANT USAGE ON SCHEMA notify_json TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     notify_json.attend, notify_json.leave, notify_json.seek(text, text, timestamptz),
-    notify_json.may_publish, notify_json.may_consume, notify_json.sees,
-    notify_json.running_since,
+    notify_json.may_publish, notify_json.may_consume, notify_json.sees, notify_json.running_since,
     notify_json.watch, notify_json.unwatch, notify_json.row_changed, notify_json.check_name,
     notify_json.check_watch, notify_json.check_publisher, notify_json.create_trigger,
     notify_json.trigger_condition, notify_json.is_one_statement
